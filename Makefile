@@ -1,0 +1,57 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev up test check format schemas lock load clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## Install everything that runs into .venv
+install-dev: $(INSTALLED_DEV)
+
+up: $(INSTALLED)  ## Start the whole system on this machine (Ctrl-C drains and stops it)
+	@exec $(BIN)/busbar up $(ARGS)
+
+test: $(INSTALLED_DEV)  ## Run all tests (ARGS="-k name" for some)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(INSTALLED_DEV)  ## Lint, types, import contracts, generated files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m bus_schemas.asyncapi --check
+
+format: $(INSTALLED_DEV)  ## Format the code and sort its imports
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+schemas: $(INSTALLED)  ## Write docs/asyncapi.json anew from bus_schemas
+	@$(BIN)/python -m bus_schemas.asyncapi
+
+load: $(INSTALLED_DEV)  ## Measure 100, 200 and 1,000 concurrent queries (docs/load-testing.md)
+	@$(BIN)/python -m tests.load $(ARGS)
+
+lock: $(INSTALLED_DEV)  ## Resolve the pinned requirements anew
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements/dev.txt
+
+clean:  ## Remove .venv and every cache
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis *.egg-info build
+
+# Debian keeps venv in a package of its own; where it is missing and we may, we install it.
+$(BIN)/python:
+	@$(PYTHON) -m venv $(VENV) || { apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv --clear $(VENV); }
+
+$(INSTALLED): requirements/runtime.txt pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/runtime.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(INSTALLED_DEV): requirements/dev.txt $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
