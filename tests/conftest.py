@@ -1,0 +1,54 @@
+"""Fixtures that every test may use: the event loop, real servers, a free port.
+
+The servers live as long as the test session; a test that breaks one starts its own with `nats_server()`.
+"""
+
+from collections.abc import Iterator
+
+import anyio
+import pytest
+import redis
+
+from tests.support import servers
+from tests.support.servers import NatsServer, ValkeyServer
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A NATS server shared by the session."""
+    # Not an async fixture: one of session scope would make all tests share its event loop.
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    try:
+        anyio.run(server.start_on_free_port)
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.fixture(scope="session")
+def valkey_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    server = ValkeyServer(tmp_path_factory.mktemp("valkey"))
+    try:
+        anyio.run(server.start_on_free_port)
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.fixture
+def valkey(valkey_process: ValkeyServer) -> ValkeyServer:
+    """A Valkey server shared by the session, empty at the start of each test."""
+    with redis.Redis.from_url(valkey_process.url) as client:
+        client.flushall()
+    return valkey_process
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port that was free on 127.0.0.1 a moment ago; `servers.free_port()` gives more."""
+    return servers.free_port()
