@@ -1,0 +1,13 @@
+"""What every service process needs in order to run.
+
+bus/        the hardened NATS connection, the inbox for replies, discovery by $SRV
+config/     busbar.yaml: the policy everyone reads, the connections only worker and supervisor read
+auth        keys, principals and their rights
+fleet       the workers there are, from their own words
+errors      what can go wrong with a query
+http        problem+json, probes, Host and Origin, the HTTP server
+lifecycle   supervised tasks, signals, the end of a process
+logs        JSON lines
+metrics     /metrics
+settings    what every service's settings share
+"""
