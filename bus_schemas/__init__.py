@@ -1,0 +1,14 @@
+"""The language of the bus: pydantic and the standard library only.
+
+names       what a server, a version and an instance may be called
+subjects    every NATS subject and queue group
+envelope    the headers around native MCP JSON, and the base of every message
+queries     what a caller asks and is answered (HTTP body = NATS body)
+calls       orchestrator → worker: one call, and the kinds of reply
+workers     what a worker says of itself: joined, heartbeat, draining, left; its catalogue
+control     orders to one worker, and their acknowledgements
+errors      every error code with its status, text and meaning
+examples    of every message and header set
+*_schemas   headers, messages and $SRV replies as JSON Schema
+asyncapi    generates docs/asyncapi.json from all of the above
+"""

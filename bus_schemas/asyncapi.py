@@ -1,0 +1,248 @@
+"""Generates docs/asyncapi.json (AsyncAPI 3.0) from the subjects, messages, headers and error codes of this package.
+
+`python -m bus_schemas.asyncapi` writes the file; with `--check` it only says whether the file is current.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from bus_schemas import subjects
+from bus_schemas.discovery_schemas import DISCOVERY_SCHEMAS
+from bus_schemas.errors import ERRORS
+from bus_schemas.message_schemas import message_objects, payload_schemas
+
+Document = dict[str, Any]
+
+PATH = Path(__file__).resolve().parent.parent / "docs" / "asyncapi.json"
+
+_INFO: Document = {
+    "title": "The bus of Busbar",
+    "version": "1.0.0",
+    "description": (
+        "How queries reach MCP servers over NATS. A caller on the bus needs one operation, `answerQuery`: a NATS "
+        "request on `mcp.v1.query`. The others are between Busbar's own processes; the tag says whose they are, and "
+        "`receive` and `send` are meant from there.\n\n"
+        "Core NATS request/reply, no JetStream. Payloads are JSON in UTF-8, within the server's `max_payload`. "
+        "Readers ignore fields and headers that they do not know, so that release N works with N−1; only a query "
+        "with unknown fields is refused. No message carries a URL or a command.\n\n"
+        "Every error a query may get is under `x-error-codes`."
+    ),
+    "tags": [
+        {"name": "orchestrator", "description": "Answers queries; chooses server, version and attempt."},
+        {"name": "worker", "description": "Holds the session with one version of one MCP server."},
+    ],
+}
+_SERVERS: Document = {
+    "nats": {
+        "host": "{nats_host}",
+        "protocol": "nats",
+        "description": "The NATS server or cluster of your deployment; `busbar up` prints the one it started.",
+        "variables": {"nats_host": {"description": "host:port", "examples": ["nats.example.org:4222"]}},
+        "security": [{"$ref": "#/components/securitySchemes/nats_user"}],
+    }
+}
+_PARAMETERS: Document = {
+    "server": {"description": "A logical MCP server: 1 to 64 letters, digits, `_` or `-`, without `__`."},
+    "version_token": {"description": "A version with `_` for each dot: `1_2_0` for 1.2.0."},
+    "instance": {"description": "The random id of one worker."},
+    "verb": {"description": "What is asked.", "enum": list(DISCOVERY_SCHEMAS)},
+}
+
+# A placeholder has no dot, so it is its own version token, and the subjects are built by those who build the real ones.
+_SERVER, _VERSION, _INSTANCE, _VERB = "{server}", "{version_token}", "{instance}", "{verb}"
+
+
+def document() -> Document:
+    """Return the AsyncAPI document as JSON values."""
+    return {
+        "asyncapi": "3.0.0",
+        "info": _INFO,
+        "defaultContentType": "application/json",
+        "servers": _SERVERS,
+        "channels": _channels(),
+        "operations": _operations(),
+        "components": {
+            "messages": message_objects(),
+            "schemas": payload_schemas(),
+            "parameters": _PARAMETERS,
+            "securitySchemes": {
+                "nats_user": {
+                    "type": "userPassword",
+                    "description": "Or whatever the NATS server asks for. The permission to publish on `mcp.v1.query` "
+                    "is the right to ask.",
+                }
+            },
+        },
+        "x-error-codes": [{"code": code.value, **meaning._asdict()} for code, meaning in ERRORS.items()],
+    }
+
+
+def _channels() -> Document:
+    srv = "Discovery of ADR-32, as `nats micro` uses it."
+    return {
+        "query": _channel(subjects.QUERY, "Callers ask here.", "query"),
+        "query_reply": _replies("answer", "problem"),
+        "call": _channel(
+            subjects.call(_SERVER, _VERSION),
+            "One attempt at a query, for one version of a server. Nobody there: NATS answers status 503 at once.",
+            "call",
+        ),
+        "call_reply": _replies("accepted", "result", "error"),
+        "cancel": _channel(
+            subjects.cancel(_SERVER), "Every worker of the server hears of callers gone.", "cancel_call"
+        ),
+        "control": _channel(
+            subjects.control(_SERVER, _INSTANCE), "Orders to one worker.", "describe_worker", "drain_worker"
+        ),
+        "control_reply": _replies("acknowledged", "worker_joined", "worker_heartbeat"),
+        "worker_event": _channel(
+            subjects.worker_event(_SERVER, _INSTANCE),
+            f"What becomes of each worker; subscribe to `{subjects.WORKER_EVENTS}` for all.",
+            "worker_joined",
+            "worker_heartbeat",
+            "worker_draining",
+            "worker_left",
+        ),
+        "discovery": _channel(subjects.service_verb(_VERB), f"{srv} Asks all.", "discover"),
+        "discovery_of_server": _channel(
+            subjects.service_verb(_VERB, _SERVER), f"{srv} Asks the workers of one server.", "discover"
+        ),
+        "discovery_of_instance": _channel(
+            subjects.service_verb(_VERB, _SERVER, _INSTANCE), f"{srv} Asks one worker.", "discover"
+        ),
+        "discovery_reply": _replies(*(f"discovery_{verb.lower()}" for verb in DISCOVERY_SCHEMAS)),
+    }
+
+
+def _operations() -> Document:
+    call_queue = subjects.call_queue(_SERVER, _VERSION)
+    discovery_replies = [f"discovery_{verb.lower()}" for verb in DISCOVERY_SCHEMAS]
+    return {
+        "answerQuery": _operation(
+            "orchestrator",
+            "receive",
+            "query",
+            "Answer a query. Send it as a NATS request; one reply comes.",
+            queue=subjects.QUERY_QUEUE,
+            reply=("query_reply", "answer", "problem"),
+        ),
+        "sendCall": _operation(
+            "orchestrator",
+            "send",
+            "call",
+            "Send one attempt to whichever worker of the version is next.",
+            reply=("call_reply", "accepted", "result", "error"),
+        ),
+        "answerCall": _operation(
+            "worker",
+            "receive",
+            "call",
+            "Run a call against the MCP server. `accepted` may come first; `result` or `error` is the last reply.",
+            queue=call_queue,
+            reply=("call_reply", "accepted", "result", "error"),
+        ),
+        "cancelCall": _operation("orchestrator", "send", "cancel", "Say that a caller has gone or run out of time."),
+        "stopCall": _operation("worker", "receive", "cancel", "Stop a call that nobody waits for."),
+        "describe": _operation(
+            "worker",
+            "receive",
+            "control",
+            "Tell how the worker does; a heartbeat while it has no catalogue.",
+            messages=("describe_worker",),
+            reply=("control_reply", "worker_joined", "worker_heartbeat"),
+        ),
+        "drain": _operation(
+            "worker",
+            "receive",
+            "control",
+            "Finish what it has, leave and exit.",
+            messages=("drain_worker",),
+            reply=("control_reply", "acknowledged"),
+        ),
+        "announce": _operation("worker", "send", "worker_event", "Say what becomes of the worker."),
+        "followWorkers": _operation("orchestrator", "receive", "worker_event", "Keep the table of live workers."),
+        **{
+            name: _operation("worker", "receive", channel, summary, reply=("discovery_reply", *discovery_replies))
+            for name, channel, summary in (
+                ("discover", "discovery", "Every worker replies."),
+                ("discoverServer", "discovery_of_server", "Every worker of the server replies."),
+                ("discoverInstance", "discovery_of_instance", "The worker replies."),
+            )
+        },
+    }
+
+
+def _channel(address: str, description: str, *messages: str) -> Document:
+    parameters = {name: {"$ref": f"#/components/parameters/{name}"} for name in _PARAMETERS if f"{{{name}}}" in address}
+    channel: Document = {"address": address, "description": description, "messages": _message_refs(messages)}
+    return {**channel, "parameters": parameters} if parameters else channel
+
+
+def _replies(*messages: str) -> Document:
+    return {"address": None, "description": "The inbox of whoever asked.", "messages": _message_refs(messages)}
+
+
+def _message_refs(names: tuple[str, ...]) -> Document:
+    return {name: {"$ref": f"#/components/messages/{name}"} for name in names}
+
+
+def _operation(
+    tag: str,
+    action: str,
+    channel: str,
+    summary: str,
+    *,
+    messages: tuple[str, ...] = (),
+    queue: str | None = None,
+    reply: tuple[str, ...] = (),
+) -> Document:
+    """Return an operation; `reply` names the reply's channel, then its messages."""
+    operation: Document = {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "summary": summary,
+        "tags": [{"name": tag}],
+    }
+    if messages:
+        operation["messages"] = _channel_messages(channel, messages)
+    if queue is not None:
+        operation["bindings"] = {"nats": {"queue": queue, "bindingVersion": "0.1.0"}}
+    if reply:
+        operation["reply"] = {
+            "address": {
+                "location": "$message.header#/replyTo",
+                "description": "The reply subject of the NATS message itself, which is not among its headers.",
+            },
+            "channel": {"$ref": f"#/channels/{reply[0]}"},
+            "messages": _channel_messages(reply[0], reply[1:]),
+        }
+    return operation
+
+
+def _channel_messages(channel: str, names: tuple[str, ...]) -> list[Document]:
+    return [{"$ref": f"#/channels/{channel}/messages/{name}"} for name in names]
+
+
+def main() -> int:
+    """Write the file, or check it; return the process's exit status."""
+    parser = argparse.ArgumentParser(prog="python -m bus_schemas.asyncapi", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; status 1 if the file is not current")
+    parser.add_argument("--file", type=Path, default=PATH, help="default: docs/asyncapi.json")
+    arguments = parser.parse_args()
+    path: Path = arguments.file
+    text = json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+    if not arguments.check:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return 0
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return 0
+    sys.stderr.write(f"{path.name} is not what bus_schemas says: run `make schemas`\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

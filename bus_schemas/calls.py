@@ -1,0 +1,133 @@
+"""Orchestrator → worker: one call, and what comes back.
+
+A call's body is native MCP JSON without an id, `{"method": "tools/call", "params": {…}}`; the rest travels in headers.
+A reply's header `mcp-kind` says what it is; a result's body is the MCP server's result object, byte for byte.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from bus_schemas import envelope
+from bus_schemas.envelope import Kind, Message
+from bus_schemas.errors import ErrorCode, Executed
+
+Headers = dict[str, str]
+
+_NUMBER = re.compile(r"[0-9]{1,15}\Z")
+_KNOWN_CODES = {code.value: code for code in ErrorCode}
+
+
+@dataclass(frozen=True, slots=True)
+class CallHeaders:
+    """What travels beside a call."""
+
+    request_id: str
+    timeout_ms: int
+    sent_at_ms: int
+    attempt: int
+    principal: str
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+    def encode(self) -> Headers:
+        headers = {
+            envelope.REQUEST_ID: self.request_id,
+            envelope.TIMEOUT_MS: str(self.timeout_ms),
+            envelope.SENT_AT: str(self.sent_at_ms),
+            envelope.ATTEMPT: str(self.attempt),
+            envelope.PRINCIPAL: self.principal,
+        }
+        if self.traceparent is not None:
+            headers[envelope.TRACEPARENT] = self.traceparent
+        if self.tracestate is not None:
+            headers[envelope.TRACESTATE] = self.tracestate
+        return headers
+
+    @classmethod
+    def decode(cls, headers: Mapping[str, str]) -> Self:
+        """Raises ValueError if a header that every release sends is missing or malformed."""
+        try:
+            return cls(
+                request_id=headers[envelope.REQUEST_ID],
+                timeout_ms=_number(headers[envelope.TIMEOUT_MS]),
+                sent_at_ms=_number(headers[envelope.SENT_AT]),
+                attempt=_number(headers.get(envelope.ATTEMPT, "1")),
+                principal=headers.get(envelope.PRINCIPAL, ""),
+                traceparent=headers.get(envelope.TRACEPARENT),
+                tracestate=headers.get(envelope.TRACESTATE),
+            )
+        except KeyError as error:
+            raise ValueError(f"a call without the header {error.args[0]}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class ResultHeaders:
+    """What travels beside a result."""
+
+    instance: str
+    upstream_us: int
+    queue_us: int
+
+    def encode(self) -> Headers:
+        return {
+            envelope.KIND: Kind.RESULT.value,
+            envelope.INSTANCE: self.instance,
+            envelope.UPSTREAM_US: str(self.upstream_us),
+            envelope.QUEUE_US: str(self.queue_us),
+        }
+
+    @classmethod
+    def decode(cls, headers: Mapping[str, str]) -> Self:
+        """Raises ValueError if a time is not a number."""
+        return cls(
+            instance=headers.get(envelope.INSTANCE, ""),
+            upstream_us=_number(headers.get(envelope.UPSTREAM_US, "0")),
+            queue_us=_number(headers.get(envelope.QUEUE_US, "0")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorHeaders:
+    """What travels beside an error; its body is the server's JSON-RPC error object, or empty."""
+
+    instance: str
+    code: ErrorCode
+    executed: Executed
+
+    def encode(self) -> Headers:
+        return {
+            envelope.KIND: Kind.ERROR.value,
+            envelope.INSTANCE: self.instance,
+            envelope.CODE: self.code.value,
+            envelope.EXECUTED: self.executed,
+        }
+
+    @classmethod
+    def decode(cls, headers: Mapping[str, str]) -> Self:
+        """A code that this release does not know is a fault of the server's side; nothing else is told of it."""
+        return cls(
+            instance=headers.get(envelope.INSTANCE, ""),
+            code=_KNOWN_CODES.get(headers.get(envelope.CODE, ""), ErrorCode.UPSTREAM_ERROR),
+            executed="no" if headers.get(envelope.EXECUTED) == "no" else "maybe",
+        )
+
+
+def accepted_headers(instance: str) -> Headers:
+    """`accepted`: this worker holds the call; sent when the result takes more than a moment."""
+    return {envelope.KIND: Kind.ACCEPTED.value, envelope.INSTANCE: instance}
+
+
+def _number(text: str) -> int:
+    """The number in a header. Not int(): it takes `1_0`, blanks, any alphabet's digits, and more than a float holds."""
+    if not _NUMBER.match(text):
+        raise ValueError("a header that is a number holds 1 to 15 digits")
+    return int(text)
+
+
+class CancelCall(Message):
+    """On `mcp.v1.cancel.<server>`: nobody waits for this call any more."""
+
+    request_id: str
+    attempt: int = 1

@@ -1,0 +1,39 @@
+"""Orders to one worker on `mcp.v1.control.<server>.<instance>`, and their acknowledgements."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from bus_schemas.envelope import Message
+from bus_schemas.names import InstanceId
+
+
+class DescribeWorker(Message):
+    """Asks a worker for its WorkerJoined, catalogue included (WorkerHeartbeat where it has none yet)."""
+
+    order: Literal["describe"] = "describe"
+
+
+class DrainWorker(Message):
+    """Tells a worker to finish what it has, leave and exit."""
+
+    order: Literal["drain"] = "drain"
+
+
+class Acknowledged(Message):
+    """The worker has taken the order."""
+
+    instance: InstanceId
+
+
+Order = DescribeWorker | DrainWorker
+_ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="order")])
+
+
+def decode_order(data: bytes) -> Order:
+    """Return the order that `data` holds.
+
+    Raises:
+        ValueError: it is not an order of this release or its neighbours.
+    """
+    return _ORDERS.validate_json(data)

@@ -1,0 +1,46 @@
+"""The headers around native MCP JSON, and the base of every message. Header names are lower-case and exact."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+REQUEST_ID = "mcp-request-id"
+TIMEOUT_MS = "mcp-timeout-ms"
+"""What is left until the deadline when the message is sent, in milliseconds."""
+SENT_AT = "mcp-sent-at"
+"""When the message was sent, in milliseconds since 1970 by the sender's clock."""
+ATTEMPT = "mcp-attempt"
+PRINCIPAL = "mcp-principal"
+TRACEPARENT = "traceparent"
+TRACESTATE = "tracestate"
+
+KIND = "mcp-kind"
+INSTANCE = "mcp-instance"
+CODE = "mcp-code"
+EXECUTED = "mcp-executed"
+UPSTREAM_US = "mcp-upstream-us"
+"""How long the MCP server took, in microseconds."""
+QUEUE_US = "mcp-queue-us"
+"""How long the call waited for a slot of the worker, in microseconds."""
+
+STATUS = "mcp-status"
+"""On a reply to `mcp.v1.query`: the HTTP status the same query would have had."""
+AUTHORIZATION = "authorization"
+
+
+class Kind(StrEnum):
+    """What a reply to a call is."""
+
+    ACCEPTED = "accepted"
+    RESULT = "result"
+    ERROR = "error"
+
+
+class Message(BaseModel):
+    """Base of every message. Readers ignore fields they do not know, so that release N works with N−1."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def encode(self) -> bytes:
+        """The message as JSON, without fields that are null."""
+        return self.model_dump_json(exclude_none=True).encode()

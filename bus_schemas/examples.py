@@ -1,0 +1,139 @@
+"""Examples of every message and header set: for the AsyncAPI document and the golden files."""
+
+from bus_schemas.calls import CallHeaders, CancelCall, ErrorHeaders, ResultHeaders
+from bus_schemas.control import Acknowledged, DescribeWorker, DrainWorker
+from bus_schemas.errors import ERRORS, ErrorCode, FieldError, Problem
+from bus_schemas.queries import Answer, CacheMode, CacheUse, Query, Timing
+from bus_schemas.workers import (
+    Catalogue,
+    ServerFault,
+    WorkerDraining,
+    WorkerHeartbeat,
+    WorkerJoined,
+    WorkerLeft,
+    WorkerState,
+)
+
+_ID = "01KAVSFC3C8Q6T2V5M8R4N7W1X"
+_SERVER = "product_metadata_mcp"
+_VERSION = "1.2.0"
+_INSTANCE = "q7x2m9c4k1vd"
+_TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+_MEANING = ERRORS[ErrorCode.INVALID_ARGUMENTS]
+
+QUERY = Query(server=_SERVER, tool="resolve_product", arguments={"alias": "abracadabra"}, timeout_ms=5000)
+CONTINUED_QUERY = Query(
+    tool="resolve_product",
+    arguments={"alias": "abracadabra"},
+    cache=CacheMode.BYPASS,
+    input_responses={"confirm": {"action": "accept", "content": {"sure": True}}},
+    request_state="c3RhdGU",
+)
+RESOURCE_QUERY = Query(server=_SERVER, resource="product-aliases://list")
+PROMPT_QUERY = Query(server=_SERVER, prompt="describe", arguments={"product": "Magic Wand Pro"})
+ANSWER = Answer(
+    id=_ID,
+    server=_SERVER,
+    version=_VERSION,
+    instance=_INSTANCE,
+    cache=CacheUse.MISS,
+    attempts=1,
+    timing_ms=Timing(total=4.1, upstream=2.9, queue=0.1),
+    result={"content": [], "structuredContent": {"product": "Magic Wand Pro"}, "isError": False},
+)
+PROBLEM = Problem(
+    type=f"urn:busbar:error:{ErrorCode.INVALID_ARGUMENTS}",
+    title=_MEANING.title,
+    status=_MEANING.status,
+    detail=_MEANING.detail,
+    code=ErrorCode.INVALID_ARGUMENTS,
+    id=_ID,
+    retryable=False,
+    executed="no",
+    errors=[FieldError(pointer="/arguments/alias", keyword="required")],
+)
+REFUSAL = {"code": -32602, "message": "no such alias"}
+"""A JSON-RPC error object, as a server sends it."""
+REFUSED_PROBLEM = Problem(
+    type=f"urn:busbar:error:{ErrorCode.UPSTREAM_REFUSED}",
+    title=ERRORS[ErrorCode.UPSTREAM_REFUSED].title,
+    status=ERRORS[ErrorCode.UPSTREAM_REFUSED].status,
+    detail=ERRORS[ErrorCode.UPSTREAM_REFUSED].detail,
+    code=ErrorCode.UPSTREAM_REFUSED,
+    id=_ID,
+    retryable=False,
+    executed="maybe",
+    mcp_error=REFUSAL,
+)
+
+CALL_HEADERS = CallHeaders(
+    request_id=_ID,
+    timeout_ms=4990,
+    sent_at_ms=1_705_744_800_000,
+    attempt=2,
+    principal="analytics",
+    traceparent=_TRACEPARENT,
+    tracestate="vendor=1",
+)
+CALL = {"method": "tools/call", "params": {"name": "resolve_product", "arguments": {"alias": "abracadabra"}}}
+RESULT_HEADERS = ResultHeaders(instance=_INSTANCE, upstream_us=2900, queue_us=100)
+ERROR_HEADERS = ErrorHeaders(instance=_INSTANCE, code=ErrorCode.UPSTREAM_REFUSED, executed="maybe")
+INSTANCE = _INSTANCE
+CANCEL_CALL = CancelCall(request_id=_ID, attempt=2)
+
+DESCRIBE_WORKER = DescribeWorker()
+DRAIN_WORKER = DrainWorker()
+ACKNOWLEDGED = Acknowledged(instance=_INSTANCE)
+
+CATALOGUE = Catalogue(
+    tools=[
+        {
+            "name": "resolve_product",
+            "inputSchema": {
+                "type": "object",
+                "properties": {"alias": {"type": "string"}, "region": {"default": None}},
+                "required": ["alias"],
+            },
+            "annotations": {"readOnlyHint": True},
+        }
+    ],
+    resources=[{"name": "aliases", "uri": "product-aliases://list"}],
+    resource_templates=[{"name": "alias", "uriTemplate": "product-aliases://{alias}"}],
+    prompts=[{"name": "describe", "arguments": [{"name": "product", "required": True}]}],
+)
+WORKER_JOINED = WorkerJoined(
+    server=_SERVER,
+    version=_VERSION,
+    instance=_INSTANCE,
+    state=WorkerState.SERVING,
+    started_at=1_705_744_700.25,
+    sent_at=1_705_744_800.5,
+    in_flight=3,
+    max_in_flight=64,
+    restarts=1,
+    catalogue=CATALOGUE.digest(),
+    latency_ms=2.5,
+    checked_at=1_705_744_799.0,
+    offers=CATALOGUE,
+)
+WORKER_JOINED_UNAVAILABLE = WORKER_JOINED.model_copy(
+    update={"state": WorkerState.UNAVAILABLE, "fault": ServerFault.PROCESS_EXITED}
+)
+"""As the answer to DescribeWorker, of a worker whose server is gone."""
+WORKER_HEARTBEAT = WorkerHeartbeat(
+    server=_SERVER,
+    version=_VERSION,
+    instance=_INSTANCE,
+    state=WorkerState.UNAVAILABLE,
+    started_at=1_705_744_700.25,
+    sent_at=1_705_744_801.5,
+    in_flight=3,
+    max_in_flight=64,
+    restarts=1,
+    catalogue=CATALOGUE.digest(),
+    latency_ms=2.5,
+    checked_at=1_705_744_799.0,
+    fault=ServerFault.CONNECTION_REFUSED,
+)
+WORKER_DRAINING = WorkerDraining(server=_SERVER, version=_VERSION, instance=_INSTANCE)
+WORKER_LEFT = WorkerLeft(server=_SERVER, version=_VERSION, instance=_INSTANCE, answered=1204)

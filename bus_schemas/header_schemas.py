@@ -1,0 +1,62 @@
+"""Every header of the bus as JSON Schema: what the AsyncAPI document says of it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from bus_schemas import envelope
+from bus_schemas.envelope import Kind
+from bus_schemas.errors import ErrorCode
+
+JsonSchema = dict[str, Any]
+
+_NUMBER = "^[0-9]+$"
+
+HEADERS: dict[str, JsonSchema] = {
+    envelope.REQUEST_ID: {"description": "The query's id, a ULID; the same for every attempt."},
+    envelope.TIMEOUT_MS: {"description": "What is left until the deadline, in milliseconds.", "pattern": _NUMBER},
+    envelope.SENT_AT: {
+        "description": "When the message was sent, in milliseconds since 1970 by the sender's clock.",
+        "pattern": _NUMBER,
+    },
+    envelope.ATTEMPT: {"description": "Which attempt at the query this is, from 1.", "pattern": "^[1-9][0-9]*$"},
+    envelope.PRINCIPAL: {"description": "Who asks: the id of a key, or `bus`."},
+    envelope.TRACEPARENT: {"description": "W3C Trace Context."},
+    envelope.TRACESTATE: {"description": "W3C Trace Context."},
+    envelope.KIND: {"description": "What this reply is; readers skip a kind they do not know.", "enum": list(Kind)},
+    envelope.INSTANCE: {"description": "The worker that replies."},
+    envelope.CODE: {
+        "description": "Why there is no result; one that the reader does not know counts as `upstream_error`.",
+        "enum": list(ErrorCode),
+    },
+    envelope.EXECUTED: {"description": "`no`: the call certainly never ran.", "enum": ["no", "maybe"]},
+    envelope.UPSTREAM_US: {"description": "How long the MCP server took, in microseconds.", "pattern": _NUMBER},
+    envelope.QUEUE_US: {
+        "description": "How long the call waited for a slot of the worker, in microseconds.",
+        "pattern": _NUMBER,
+    },
+    envelope.STATUS: {
+        "description": "The HTTP status that the same query would have had.",
+        "pattern": "^[1-5][0-9]{2}$",
+    },
+    envelope.AUTHORIZATION: {
+        "description": "`Bearer <key>`. Without it the principal is `bus`: the permission to publish is the right.",
+        "pattern": "^Bearer ",
+    },
+    "content-type": {"enum": ["application/json", "application/problem+json"]},
+    "retry-after": {"description": "Of 429 and 503: seconds until it is worth asking again.", "pattern": _NUMBER},
+    "www-authenticate": {"description": "Of 401."},
+}
+
+
+def headers_schema(names: Iterable[str], *, required: Iterable[str], **fixed: str) -> JsonSchema:
+    """Return the schema of a header set.
+
+    Args:
+        names: the headers there may be.
+        required: those that every sender sends.
+        fixed: `kind`, where only one of its values is meant.
+    """
+    properties = {name: {"type": "string", **HEADERS[name]} for name in names}
+    if "kind" in fixed:
+        properties[envelope.KIND] = {"type": "string", "const": fixed["kind"]}
+    return {"type": "object", "properties": properties, "required": list(required)}

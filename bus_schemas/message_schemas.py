@@ -1,0 +1,130 @@
+"""Every message as an AsyncAPI message object: headers, payload and an example."""
+
+import inspect
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from bus_schemas import envelope, examples
+from bus_schemas.calls import CallHeaders, accepted_headers
+from bus_schemas.discovery_schemas import DISCOVERY_SCHEMAS
+from bus_schemas.envelope import Kind
+from bus_schemas.header_schemas import headers_schema
+
+Document = dict[str, Any]
+
+_PROBLEM_TYPE = "application/problem+json"
+
+_MODELS: dict[str, tuple[BaseModel, ...]] = {
+    "query": (examples.QUERY, examples.RESOURCE_QUERY, examples.PROMPT_QUERY, examples.CONTINUED_QUERY),
+    "answer": (examples.ANSWER,),
+    "problem": (examples.PROBLEM, examples.REFUSED_PROBLEM),
+    "cancel_call": (examples.CANCEL_CALL,),
+    "describe_worker": (examples.DESCRIBE_WORKER,),
+    "drain_worker": (examples.DRAIN_WORKER,),
+    "acknowledged": (examples.ACKNOWLEDGED,),
+    "worker_joined": (examples.WORKER_JOINED, examples.WORKER_JOINED_UNAVAILABLE),
+    "worker_heartbeat": (examples.WORKER_HEARTBEAT,),
+    "worker_draining": (examples.WORKER_DRAINING,),
+    "worker_left": (examples.WORKER_LEFT,),
+}
+
+
+def message_objects() -> Document:
+    """Return every message by its name in the document."""
+    return {**_model_messages(), **_call_messages(), **_discovery_messages()}
+
+
+def payload_schemas() -> Document:
+    """Return the JSON Schema of every model, and of the models in them, by class name."""
+    models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = [
+        # As its reader takes the query, as its writer sends all else.
+        (type(samples[0]), "validation" if name == "query" else "serialization")
+        for name, samples in _MODELS.items()
+    ]
+    _, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")
+    for schema in schemas["$defs"].values():
+        # What tells events and orders apart has a default for those who build them; on the wire it is always there.
+        tags = [name for name, field in schema.get("properties", {}).items() if "const" in field]
+        if tags:
+            schema["required"] = sorted({*schema.get("required", ()), *tags})
+    return dict(schemas["$defs"])
+
+
+def _model_messages() -> Document:
+    messages: Document = {
+        name: {
+            "summary": inspect.cleandoc(type(samples[0]).__doc__ or "").partition("\n")[0],
+            "payload": {"$ref": f"#/components/schemas/{type(samples[0]).__name__}"},
+            "examples": [{"payload": _values(sample)} for sample in samples],
+        }
+        for name, samples in _MODELS.items()
+    }
+    asked = (envelope.AUTHORIZATION, envelope.TRACEPARENT, envelope.TRACESTATE)
+    told = (envelope.STATUS, "content-type")
+    messages["query"]["headers"] = headers_schema(asked, required=())
+    messages["answer"]["headers"] = headers_schema(told, required=told)
+    messages["problem"]["headers"] = headers_schema((*told, "retry-after", "www-authenticate"), required=told)
+    messages["problem"]["contentType"] = _PROBLEM_TYPE
+    messages["answer"]["examples"][0]["headers"] = {envelope.STATUS: "200", "content-type": "application/json"}
+    for example in messages["problem"]["examples"]:
+        status = str(example["payload"]["status"])
+        example["headers"] = {envelope.STATUS: status, "content-type": _PROBLEM_TYPE}
+    return messages
+
+
+def _call_messages() -> Document:
+    call = examples.CALL_HEADERS.encode()
+    least = CallHeaders(request_id="", timeout_ms=0, sent_at_ms=0, attempt=1, principal="").encode()
+    return {
+        "call": {
+            "summary": "A request of MCP without an id.",
+            "headers": headers_schema(call, required=least),
+            "payload": {
+                "type": "object",
+                "properties": {
+                    "method": {"enum": ["tools/call", "resources/read", "prompts/get"]},
+                    "params": {"type": "object"},
+                },
+                "required": ["method", "params"],
+            },
+            "examples": [{"headers": call, "payload": examples.CALL}],
+        },
+        "accepted": _reply(
+            "This worker holds the call; sent when the result takes more than a moment. No payload.",
+            accepted_headers(examples.INSTANCE),
+        ),
+        "result": _reply(
+            "The MCP server's result object, byte for byte.",
+            examples.RESULT_HEADERS.encode(),
+            payload={"type": "object"},
+            example=examples.ANSWER.result,
+        ),
+        "error": _reply(
+            "Why there is no result. The payload of `upstream_refused` is the server's JSON-RPC error; else none.",
+            examples.ERROR_HEADERS.encode(),
+            payload={"type": "object"},
+            example=examples.REFUSAL,
+        ),
+    }
+
+
+def _reply(summary: str, headers: dict[str, str], *, payload: Document | None = None, example: Any = None) -> Document:
+    kind = Kind(headers[envelope.KIND])
+    message: Document = {"summary": summary, "headers": headers_schema(headers, required=headers, kind=kind)}
+    if payload is None:
+        return {**message, "examples": [{"headers": headers}]}
+    return {**message, "payload": payload, "examples": [{"headers": headers, "payload": example}]}
+
+
+def _discovery_messages() -> Document:
+    asked: Document = {"discover": {"summary": "A request without a payload."}}
+    return asked | {
+        f"discovery_{verb.lower()}": {"summary": f"The reply to {verb}.", "payload": schema}
+        for verb, schema in DISCOVERY_SCHEMAS.items()
+    }
+
+
+def _values(example: BaseModel) -> Any:
+    return example.model_dump(mode="json", exclude_none=True)

@@ -1,0 +1,38 @@
+"""Every NATS subject and queue group."""
+
+from bus_schemas.names import version_token
+
+QUERY = "mcp.v1.query"
+QUERY_QUEUE = "orchestrator"
+
+WORKER_EVENTS = "mcp.v1.event.worker.>"
+
+
+def call(server: str, version: str) -> str:
+    """Where orchestrators send calls for one version of a server."""
+    return f"mcp.v1.call.{server}.{version_token(version)}"
+
+
+def call_queue(server: str, version: str) -> str:
+    """The queue group in which the workers of one version share its calls."""
+    return f"{server}.{version_token(version)}"
+
+
+def cancel(server: str) -> str:
+    """Where callers that went away are told to every worker of a server."""
+    return f"mcp.v1.cancel.{server}"
+
+
+def control(server: str, instance: str) -> str:
+    """Where one worker takes orders."""
+    return f"mcp.v1.control.{server}.{instance}"
+
+
+def worker_event(server: str, instance: str) -> str:
+    """Where one worker says what becomes of it."""
+    return f"mcp.v1.event.worker.{server}.{instance}"
+
+
+def service_verb(verb: str, server: str = "", instance: str = "") -> str:
+    """The discovery subject of ADR-32: `verb` is PING, INFO, STATS or `*`; of all, one server's or one instance."""
+    return ".".join(part for part in ("$SRV", verb, server, instance) if part)

@@ -1,0 +1,149 @@
+"""Every message and header set against its golden file: what is on the wire stays what it is, from release to release.
+
+A file holds `full`, what this release writes for the example in `bus_schemas.examples`, and `least`, what the oldest
+release that we must understand sends: the fields without which there is no sense in the message.
+A message that has changed on purpose gets its `full` by hand; a `least` is never changed.
+"""
+
+import json
+import pkgutil
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+import bus_schemas
+from bus_schemas import examples
+from bus_schemas.calls import CallHeaders, CancelCall, ErrorHeaders, ResultHeaders, accepted_headers
+from bus_schemas.control import Acknowledged, decode_order
+from bus_schemas.envelope import Message
+from bus_schemas.errors import FieldError, Problem
+from bus_schemas.queries import Answer, Query, Timing
+from bus_schemas.workers import Catalogue, WorkerReport, decode_worker_event
+from services.runtime.errors import InvalidArgumentsError, UpstreamRefusedError
+from services.runtime.problems import problem_body
+
+GOLDEN = Path(__file__).parent / "golden"
+BASES = {Message, WorkerReport}
+PARTS = {FieldError, Timing}
+"""Models that travel only inside others."""
+
+
+class Sample(NamedTuple):
+    """An example, and how its reader reads it from JSON values."""
+
+    value: Any
+    decode: Callable[[Any], object]
+
+
+def from_json(decode: Callable[[bytes], object]) -> Callable[[Any], object]:
+    return lambda document: decode(json.dumps(document).encode())
+
+
+SAMPLES: dict[str, Sample] = {
+    "query": Sample(examples.QUERY, Query.model_validate),
+    "query_of_resource": Sample(examples.RESOURCE_QUERY, Query.model_validate),
+    "query_of_prompt": Sample(examples.PROMPT_QUERY, Query.model_validate),
+    "query_continued": Sample(examples.CONTINUED_QUERY, Query.model_validate),
+    "answer": Sample(examples.ANSWER, Answer.model_validate),
+    "problem": Sample(examples.PROBLEM, Problem.model_validate),
+    "problem_of_server": Sample(examples.REFUSED_PROBLEM, Problem.model_validate),
+    "call_headers": Sample(examples.CALL_HEADERS, CallHeaders.decode),
+    "result_headers": Sample(examples.RESULT_HEADERS, ResultHeaders.decode),
+    "error_headers": Sample(examples.ERROR_HEADERS, ErrorHeaders.decode),
+    "cancel_call": Sample(examples.CANCEL_CALL, from_json(CancelCall.model_validate_json)),
+    "describe_worker": Sample(examples.DESCRIBE_WORKER, from_json(decode_order)),
+    "drain_worker": Sample(examples.DRAIN_WORKER, from_json(decode_order)),
+    "acknowledged": Sample(examples.ACKNOWLEDGED, from_json(Acknowledged.model_validate_json)),
+    "catalogue": Sample(examples.CATALOGUE, from_json(Catalogue.model_validate_json)),
+    "worker_joined": Sample(examples.WORKER_JOINED, from_json(decode_worker_event)),
+    "worker_joined_unavailable": Sample(examples.WORKER_JOINED_UNAVAILABLE, from_json(decode_worker_event)),
+    "worker_heartbeat": Sample(examples.WORKER_HEARTBEAT, from_json(decode_worker_event)),
+    "worker_draining": Sample(examples.WORKER_DRAINING, from_json(decode_worker_event)),
+    "worker_left": Sample(examples.WORKER_LEFT, from_json(decode_worker_event)),
+}
+TOLERANT = sorted(name for name, sample in SAMPLES.items() if not isinstance(sample.value, Query))
+
+
+def golden(name: str) -> Any:
+    return json.loads((GOLDEN / f"{name}.json").read_bytes())
+
+
+def encoded(value: Any) -> Any:
+    """The example as its writer puts it on the wire, as JSON values."""
+    if isinstance(value, Message):
+        return json.loads(value.encode())
+    if isinstance(value, BaseModel):
+        return json.loads(value.model_dump_json(exclude_none=True))
+    return value.encode()
+
+
+def wire_classes() -> set[type[Any]]:
+    """Every class of bus_schemas that travels by itself: models, and header sets with an `encode`."""
+    found: set[type[Any]] = set()
+    for module in pkgutil.iter_modules(bus_schemas.__path__, "bus_schemas."):
+        for value in vars(import_module(module.name)).values():
+            if isinstance(value, type) and value.__module__ == module.name and not value.__name__.startswith("_"):
+                is_header_set = is_dataclass(value) and hasattr(value, "encode")
+                if is_header_set or issubclass(value, BaseModel):
+                    found.add(value)
+    return found - BASES - PARTS
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_a_message_is_written_as_in_its_golden_file(name: str) -> None:
+    assert encoded(SAMPLES[name].value) == golden(name)["full"]
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_a_golden_file_is_read_as_the_message_it_was_written_from(name: str) -> None:
+    value, decode = SAMPLES[name]
+    assert decode(golden(name)["full"]) == value
+
+
+@pytest.mark.parametrize("name", TOLERANT)
+def test_what_a_later_release_adds_is_ignored(name: str) -> None:
+    value, decode = SAMPLES[name]
+    assert decode({**golden(name)["full"], "added-by-release-n-plus-1": "x"}) == value
+
+
+def test_an_unknown_field_of_a_query_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        Query.model_validate({**golden("query")["full"], "timeout": 5})
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_what_the_release_before_sends_is_still_read(name: str) -> None:
+    value, decode = SAMPLES[name]
+    least = golden(name)["least"]
+    read = decode(least)
+    assert type(read) is type(value)
+    assert least.items() <= encoded(read).items()
+
+
+@pytest.mark.parametrize("kind", sorted(wire_classes(), key=str))
+def test_every_message_has_a_golden_file_that_shows_each_of_its_fields(kind: type[Any]) -> None:
+    values = [sample.value for sample in SAMPLES.values() if type(sample.value) is kind]
+    assert values, f"no golden file for {kind.__name__}: add an example, a sample and the file"
+    names = kind.model_fields if issubclass(kind, BaseModel) else [field.name for field in fields(kind)]
+    never_shown = [name for name in names if all(getattr(value, name) is None for value in values)]
+    assert never_shown == []
+
+
+def test_every_golden_file_is_of_a_message() -> None:
+    assert {path.stem for path in GOLDEN.iterdir()} == {*SAMPLES, "accepted_headers"}
+
+
+def test_accepted_is_written_as_in_its_golden_file() -> None:
+    assert accepted_headers(examples.INSTANCE) == golden("accepted_headers")["full"]
+
+
+def test_the_services_write_problems_as_in_the_golden_files() -> None:
+    wrong = InvalidArgumentsError(errors=[FieldError(pointer="/arguments/alias", keyword="required")])
+    refused = UpstreamRefusedError(mcp_error=json.dumps(examples.REFUSAL).encode())
+    assert json.loads(problem_body(wrong, examples.PROBLEM.id)) == golden("problem")["full"]
+    assert json.loads(problem_body(refused, examples.PROBLEM.id)) == golden("problem_of_server")["full"]
