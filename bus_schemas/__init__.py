@@ -2,6 +2,7 @@
 
 names       what a server, a version and an instance may be called
 subjects    every NATS subject and queue group
+inboxes     where replies go, large ones apart
 envelope    the headers around native MCP JSON, and the base of every message
 queries     what a caller asks and is answered (HTTP body = NATS body)
 calls       orchestrator → worker: one call, and the kinds of reply

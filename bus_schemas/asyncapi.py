@@ -90,7 +90,7 @@ def _channels() -> Document:
             "One attempt at a query, for one version of a server. Nobody there: NATS answers status 503 at once.",
             "call",
         ),
-        "call_reply": _replies("accepted", "result", "error"),
+        "call_reply": _replies("accepted", "result", "chunk", "error"),
         "cancel": _channel(
             subjects.cancel(_SERVER), "Every worker of the server hears of callers gone.", "cancel_call"
         ),
@@ -134,15 +134,15 @@ def _operations() -> Document:
             "send",
             "call",
             "Send one attempt to whichever worker of the version is next.",
-            reply=("call_reply", "accepted", "result", "error"),
+            reply=("call_reply", "accepted", "result", "chunk", "error"),
         ),
         "answerCall": _operation(
             "worker",
             "receive",
             "call",
-            "Run a call against the MCP server. `accepted` may come first; `result` or `error` is the last reply.",
+            "Run a call. `accepted` may come first; then a `result`, or its `chunk`s, or an `error`.",
             queue=call_queue,
-            reply=("call_reply", "accepted", "result", "error"),
+            reply=("call_reply", "accepted", "result", "chunk", "error"),
         ),
         "cancelCall": _operation("orchestrator", "send", "cancel", "Say that a caller has gone or run out of time."),
         "stopCall": _operation("worker", "receive", "cancel", "Stop a call that nobody waits for."),

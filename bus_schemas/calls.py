@@ -2,6 +2,7 @@
 
 A call's body is native MCP JSON without an id, `{"method": "tools/call", "params": {…}}`; the rest travels in headers.
 A reply's header `mcp-kind` says what it is; a result's body is the MCP server's result object, byte for byte.
+A large result comes in chunks on the bulk inbox instead (`inboxes.bulk_inbox`).
 """
 
 import re
@@ -85,6 +86,35 @@ class ResultHeaders:
             instance=headers.get(envelope.INSTANCE, ""),
             upstream_us=_number(headers.get(envelope.UPSTREAM_US, "0")),
             queue_us=_number(headers.get(envelope.QUEUE_US, "0")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkHeaders:
+    """What travels beside a part of a large result; its parts may come in any order, and are the result."""
+
+    told: ResultHeaders
+    chunk: int
+    chunks: int
+    sha256: str
+
+    def encode(self) -> Headers:
+        return {
+            **self.told.encode(),
+            envelope.KIND: Kind.CHUNK.value,
+            envelope.CHUNK: str(self.chunk),
+            envelope.CHUNKS: str(self.chunks),
+            envelope.SHA256: self.sha256,
+        }
+
+    @classmethod
+    def decode(cls, headers: Mapping[str, str]) -> Self:
+        """Raises ValueError if a number is missing or is not one."""
+        return cls(
+            told=ResultHeaders.decode(headers),
+            chunk=_number(headers.get(envelope.CHUNK, "")),
+            chunks=_number(headers.get(envelope.CHUNKS, "")),
+            sha256=headers.get(envelope.SHA256, ""),
         )
 
 

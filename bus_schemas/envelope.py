@@ -23,6 +23,13 @@ UPSTREAM_US = "mcp-upstream-us"
 QUEUE_US = "mcp-queue-us"
 """How long the call waited for a slot of the worker, in microseconds."""
 
+CHUNK = "mcp-chunk"
+"""Which part of the result this is, from 1."""
+CHUNKS = "mcp-chunks"
+"""How many parts there are."""
+SHA256 = "mcp-sha256"
+"""Of the whole result, in hex."""
+
 STATUS = "mcp-status"
 """On a reply to `mcp.v1.query`: the HTTP status the same query would have had."""
 AUTHORIZATION = "authorization"
@@ -32,6 +39,7 @@ class Kind(StrEnum):
     """What a reply to a call is."""
 
     ACCEPTED = "accepted"
+    CHUNK = "chunk"
     RESULT = "result"
     ERROR = "error"
 

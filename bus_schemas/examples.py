@@ -1,6 +1,6 @@
 """Examples of every message and header set: for the AsyncAPI document and the golden files."""
 
-from bus_schemas.calls import CallHeaders, CancelCall, ErrorHeaders, ResultHeaders
+from bus_schemas.calls import CallHeaders, CancelCall, ChunkHeaders, ErrorHeaders, ResultHeaders
 from bus_schemas.control import Acknowledged, DescribeWorker, DrainWorker
 from bus_schemas.errors import ERRORS, ErrorCode, FieldError, Problem
 from bus_schemas.queries import Answer, CacheMode, CacheUse, Query, Timing
@@ -77,6 +77,9 @@ CALL_HEADERS = CallHeaders(
 )
 CALL = {"method": "tools/call", "params": {"name": "resolve_product", "arguments": {"alias": "abracadabra"}}}
 RESULT_HEADERS = ResultHeaders(instance=_INSTANCE, upstream_us=2900, queue_us=100)
+CHUNK_HEADERS = ChunkHeaders(
+    RESULT_HEADERS, chunk=1, chunks=2, sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+)
 ERROR_HEADERS = ErrorHeaders(instance=_INSTANCE, code=ErrorCode.UPSTREAM_REFUSED, executed="maybe")
 INSTANCE = _INSTANCE
 CANCEL_CALL = CancelCall(request_id=_ID, attempt=2)

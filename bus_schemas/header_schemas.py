@@ -34,6 +34,9 @@ HEADERS: dict[str, JsonSchema] = {
         "description": "How long the call waited for a slot of the worker, in microseconds.",
         "pattern": _NUMBER,
     },
+    envelope.CHUNK: {"description": "Which part of the result this is, from 1.", "pattern": _NUMBER},
+    envelope.CHUNKS: {"description": "How many parts the result has.", "pattern": _NUMBER},
+    envelope.SHA256: {"description": "Of the whole result, in hex.", "pattern": "^[0-9a-f]{64}$"},
     envelope.STATUS: {
         "description": "The HTTP status that the same query would have had.",
         "pattern": "^[1-5][0-9]{2}$",

@@ -101,6 +101,13 @@ def _call_messages() -> Document:
             payload={"type": "object"},
             example=examples.ANSWER.result,
         ),
+        "chunk": _reply(
+            "A part of a result that is too large for one message, on the bulk inbox: the reply subject with `-bulk` "
+            "after its second token. The parts in the order of their numbers are the result.",
+            examples.CHUNK_HEADERS.encode(),
+            payload={"type": "string", "format": "binary"},
+            example='{"content": […',
+        ),
         "error": _reply(
             "Why there is no result. The payload of `upstream_refused` is the server's JSON-RPC error; else none.",
             examples.ERROR_HEADERS.encode(),

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 import bus_schemas
 from bus_schemas import examples
-from bus_schemas.calls import CallHeaders, CancelCall, ErrorHeaders, ResultHeaders, accepted_headers
+from bus_schemas.calls import CallHeaders, CancelCall, ChunkHeaders, ErrorHeaders, ResultHeaders, accepted_headers
 from bus_schemas.control import Acknowledged, decode_order
 from bus_schemas.envelope import Message
 from bus_schemas.errors import FieldError, Problem
@@ -54,6 +54,7 @@ SAMPLES: dict[str, Sample] = {
     "problem_of_server": Sample(examples.REFUSED_PROBLEM, Problem.model_validate),
     "call_headers": Sample(examples.CALL_HEADERS, CallHeaders.decode),
     "result_headers": Sample(examples.RESULT_HEADERS, ResultHeaders.decode),
+    "chunk_headers": Sample(examples.CHUNK_HEADERS, ChunkHeaders.decode),
     "error_headers": Sample(examples.ERROR_HEADERS, ErrorHeaders.decode),
     "cancel_call": Sample(examples.CANCEL_CALL, from_json(CancelCall.model_validate_json)),
     "describe_worker": Sample(examples.DESCRIBE_WORKER, from_json(decode_order)),
