@@ -1,0 +1,14 @@
+"""Holds the session with one version of one MCP server, and answers its calls off the bus.
+
+settings      what can be set
+app           builds everything, in the order in which it opens
+consumer      takes calls off the bus, answers each exactly once → execution
+execution     CENTRAL: one call, from the message to the server's answer → slots, mcp/keeper
+replies       delivers the outcome, large ones in chunks
+slots         how many calls run at once, who waits, and when a wait is not worth beginning
+clocks        how long a message was on its way, although the clocks differ
+announcement  what the worker says of itself: joined, heartbeats, draining, left
+presence      when the worker takes calls: joins, withdraws, leaves
+stderr_files  where the server's stderr is kept
+mcp/          the session with the server, kept open for ever
+"""

@@ -1,0 +1,130 @@
+"""Builds the worker: everything in the order in which it opens; it closes in reverse."""
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from prometheus_client import Gauge
+
+from bus_schemas import subjects
+from bus_schemas.inboxes import bulk_instance
+from bus_schemas.workers import WorkerState
+from services.runtime.bus import open_bus
+from services.runtime.bus.discovery import ServiceFace, discoverable
+from services.runtime.config.connections import Connection
+from services.runtime.config.policy import ServerPolicy
+from services.runtime.http import create_service
+from services.runtime.lifecycle import Lifecycle, new_instance_id
+from services.runtime.metrics import new_registry
+from services.worker.announcement import Announcement
+from services.worker.consumer import CallConsumer
+from services.worker.execution import Execution
+from services.worker.mcp.keeper import SessionKeeper
+from services.worker.mcp.opening import SessionOpener
+from services.worker.presence import Presence
+from services.worker.replies import Replies
+from services.worker.settings import WorkerSettings
+from services.worker.slots import Slots
+from services.worker.stderr_files import stderr_file
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Which server this worker stands in front of, and how it is reached."""
+
+    server: str
+    version: str
+    policy: ServerPolicy
+    connection: Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A running worker, as its process sees it."""
+
+    consumer: CallConsumer
+    announcement: Announcement
+    presence: Presence
+    settings: WorkerSettings
+
+    async def leave(self) -> None:
+        """Leave without losing a call."""
+        await self.presence.leave(announce_s=self.settings.announce_s, longest_s=self.settings.drain_timeout_s)
+
+
+@asynccontextmanager
+async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Lifecycle) -> AsyncIterator[Worker]:
+    """Open the session first and the bus inside it: the bus closes before the session does."""
+    server, version, policy = assignment.server, assignment.version, assignment.policy
+    url, instance = settings.nats_url.get_secret_value(), new_instance_id()
+    log_path = stderr_file(settings.state_dir, server, instance)
+    opener = SessionOpener(assignment.connection, era=policy.era, log_path=log_path)
+    keeper = SessionKeeper(opener.open, owns_process=opener.owns_process)
+    async with life:
+        life.start(keeper.run(), name="session")
+        async with (
+            open_bus(url, service="worker", instance=instance, life=life) as bus,
+            open_bus(url, service="worker", instance=bulk_instance(instance), life=life) as bulk,
+        ):
+            slots = Slots(policy.max_in_flight, longest_line=settings.longest_line, clock=time.monotonic)
+            execution = Execution(keeper, slots, timeout_s=policy.timeout_s)
+            replies = Replies(bus, bulk, instance=instance)
+            consumer = CallConsumer(bus, execution, replies, server=server, version=version)
+            announcement = Announcement(
+                bus,
+                keeper,
+                consumer,
+                server=server,
+                version=version,
+                instance=instance,
+                max_in_flight=policy.max_in_flight,
+                drain=life.stop,
+            )
+            presence = Presence(keeper, consumer, announcement)
+            face = ServiceFace(
+                name=server,
+                version=version,
+                instance=instance,
+                description="A Busbar worker in front of an MCP server",
+                subject=subjects.call(server, version),
+                queue=subjects.call_queue(server, version),
+                started_at=announcement.started_at,
+                stats=consumer.stats,
+                metadata=lambda: {"state": announcement.state.value, "instance": instance, "version": version},
+            )
+            async with discoverable(bus, face):
+                await bus.subscribe(subjects.control(server, instance), announcement.take_order)
+                await bus.subscribe(subjects.cancel(server), consumer.take_cancel)
+                life.start(consumer.acknowledge_held(), name="acknowledgements")
+                life.start(announcement.beat(), name="heartbeat")
+                life.start(presence.follow(), name="presence")
+                log.info("worker started", extra={"server": server, "version": version, "instance": instance})
+                yield Worker(consumer, announcement, presence, settings)
+
+
+def create_app(worker: Worker, life: Lifecycle) -> FastAPI:
+    """Return the worker's /livez, /readyz and /metrics."""
+    registry = new_registry()
+    Gauge("mcp_worker_in_flight", "Calls that this worker holds.", registry=registry).set_function(
+        lambda: worker.consumer.in_flight
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        yield {"readiness": lambda: _readiness(worker)}
+
+    return create_service("Busbar worker", lifespan=lifespan, life=life, registry=registry)
+
+
+def _readiness(worker: Worker) -> str | None:
+    state = worker.announcement.state
+    if state is WorkerState.SERVING:
+        return None
+    fault = worker.announcement.fault
+    return state.value if fault is None else fault.value

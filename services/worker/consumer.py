@@ -1,0 +1,161 @@
+"""Takes calls off the bus, keeps those in flight, and answers each of them exactly once."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+
+from bus_schemas import subjects
+from bus_schemas.calls import CallHeaders, CancelCall
+from services.runtime.bus import Bus, BusMessage, Subscription
+from services.runtime.bus.discovery import EndpointStats
+from services.runtime.errors import InternalError, NoWorkerError, QueryError, UpstreamError
+from services.worker.clocks import SenderClocks
+from services.worker.execution import Execution
+from services.worker.replies import Replies
+
+log = logging.getLogger(__name__)
+
+_ACCEPT_AFTER_S = 0.1
+"""A call that takes longer is acknowledged, so that its orchestrator knows who holds it if we die."""
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """A call that this worker holds."""
+
+    headers: CallHeaders
+    reply_to: str
+    deadline: float
+    taken_at: float
+    is_accepted: bool = False
+    task: asyncio.Task[None] = field(init=False)
+
+
+class CallConsumer:
+    """The worker's end of `mcp.v1.call.<server>.<version>`.
+
+    The bus's callback never waits: every message becomes a task at once, so that none is dropped in the client
+    library's buffer, and the slots decide what runs, waits or is refused.
+    """
+
+    def __init__(self, bus: Bus, execution: Execution, replies: Replies, *, server: str, version: str) -> None:
+        self._bus = bus
+        self._execution = execution
+        self._replies = replies
+        self._server = server
+        self._version = version
+        self._clocks = SenderClocks(time.time)
+        self._flights: dict[tuple[str, int], _Flight] = {}
+        self._calls: Subscription | None = None
+        self._held = asyncio.Event()
+        self.stats = EndpointStats()
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._flights)
+
+    @property
+    def is_consuming(self) -> bool:
+        return self._calls is not None
+
+    async def open(self) -> None:
+        """Take calls from now on. Raises BusAwayError, or BusDeniedError where permissions forbid it."""
+        if self._calls is None:
+            self._calls = await self._bus.subscribe(
+                subjects.call(self._server, self._version),
+                self._take,
+                queue=subjects.call_queue(self._server, self._version),
+            )
+
+    async def close(self) -> None:
+        """Take no more calls; those that came until then are in flight when this returns."""
+        if self._calls is not None:
+            calls, self._calls = self._calls, None
+            await calls.drain()
+
+    async def finish(self, longest_s: float) -> None:
+        """Return when nothing is in flight any more: at the latest deadline, or after `longest_s` seconds.
+
+        What is left then is cancelled, and answered as a call whose outcome is unknown.
+        """
+        tasks = [flight.task for flight in self._flights.values()]
+        if not tasks:
+            return
+        latest = max(flight.deadline for flight in self._flights.values())
+        patience_s = min(longest_s, latest - time.monotonic() + 1)
+        _, late = await asyncio.wait(tasks, timeout=max(0.0, patience_s))
+        for task in late:
+            task.cancel()
+        if late:
+            log.warning("calls cut off at the end of the drain", extra={"calls": len(late)})
+            await asyncio.wait(late, timeout=1)
+
+    async def take_cancel(self, message: BusMessage) -> None:
+        """Stop a call whose caller has gone away."""
+        try:
+            cancel = CancelCall.model_validate_json(message.data)
+        except ValueError:
+            return
+        flight = self._flights.get((cancel.request_id, cancel.attempt))
+        if flight is not None:
+            flight.task.cancel()
+
+    async def acknowledge_held(self) -> None:
+        """Tell who holds a call, for calls that take more than a moment; one sweep for all, no timer for each."""
+        now = time.monotonic
+        while True:
+            await self._held.wait()
+            self._held.clear()
+            await asyncio.sleep(_ACCEPT_AFTER_S)
+            young = False
+            for flight in list(self._flights.values()):
+                if flight.is_accepted:
+                    continue
+                if now() - flight.taken_at < _ACCEPT_AFTER_S:
+                    young = True
+                    continue
+                flight.is_accepted = True
+                await self._replies.accepted(flight.reply_to)
+            if young:
+                self._held.set()
+
+    async def _take(self, message: BusMessage) -> None:
+        try:
+            headers = CallHeaders.decode(message.headers or {})
+        except ValueError:
+            log.warning("call is malformed")
+            if message.reply:
+                await self._replies.refusal(message.reply, NoWorkerError(), time.monotonic())
+            return
+        now = time.monotonic()
+        sender = message.reply.rpartition(".")[0]
+        delay_s = self._clocks.delay_s(sender, headers.sent_at_ms / 1000)
+        flight = _Flight(headers, message.reply, now + headers.timeout_ms / 1000 - delay_s, now)
+        self._flights[headers.request_id, headers.attempt] = flight
+        self._held.set()
+        flight.task = asyncio.create_task(self._answer(flight, message.data))
+
+    async def _answer(self, flight: _Flight, body: bytes) -> None:
+        began_ns = time.perf_counter_ns()
+        self.stats.requests += 1
+        try:
+            executed = await self._execution.run(body, flight.headers, flight.deadline)
+            await self._replies.result(flight.reply_to, executed, flight.deadline)
+        except QueryError as error:
+            await self._refuse(flight, error)
+        except asyncio.CancelledError:
+            # Nobody waits any more, or the drain is over; if somebody does, the outcome is unknown.
+            await self._refuse(flight, UpstreamError())
+            raise
+        except Exception:
+            log.exception("call failed")
+            await self._refuse(flight, InternalError())
+        finally:
+            self.stats.processing_ns += time.perf_counter_ns() - began_ns
+            self._flights.pop((flight.headers.request_id, flight.headers.attempt), None)
+
+    async def _refuse(self, flight: _Flight, error: QueryError) -> None:
+        self.stats.errors += 1
+        self.stats.last_error = error.code.value
+        await self._replies.refusal(flight.reply_to, error, flight.deadline)

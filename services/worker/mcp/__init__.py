@@ -1,0 +1,14 @@
+"""The worker's side towards one MCP server.
+
+keeper          keeps one session open for ever, hands it calls, tells its status; decides by keeping
+session         the port: what a session does, and the words for why there is none
+opening         opens a session: transport, era, greeting → live
+live            the session itself: a transport and an era put together; lists by listing
+eras            what the modern and the legacy form of the protocol add to a request, and how they greet
+transport       what a transport does → http, stdio, sse
+http            streamable HTTP: each request a POST of its own; headers by mirroring
+stdio, sse      one stream of messages for all requests, told apart by pending, cut by lines
+messages        the JSON-RPC envelope; params and results stay bytes
+server_process  the process of a server that we start, under the guard of services.runtime.processes
+errands, racing small helpers: what is said on the way out; whichever comes first
+"""

@@ -1,0 +1,161 @@
+"""The two forms of the protocol: what they add to a request, and how they greet a server."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any, ClassVar, Final, Protocol, TypeVar
+
+import msgspec
+
+from services.runtime.errors import UpstreamError
+from services.worker.mcp.session import EraName, ServerInfo
+
+MODERN_VERSION: Final = "2026-07-28"
+LEGACY_VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+CLIENT_INFO: Final = {"name": "busbar", "version": version("busbar")}
+
+_RESERVED: Final = "io.modelcontextprotocol/"
+_SERVER_INFO: Final = _RESERVED + "serverInfo"
+
+
+class Caller(Protocol):
+    """What an era needs in order to greet a server."""
+
+    async def request(self, method: str, params: bytes, *, timeout_s: float) -> bytes:
+        """See `Session.request`."""
+
+    async def notify(self, method: str) -> None:
+        """Send a notification without params."""
+
+
+class Era(Protocol):
+    """One form of the protocol towards one server."""
+
+    name: ClassVar[EraName]
+    mirrors_requests: ClassVar[bool]
+    """Whether HTTP headers repeat what the body says."""
+    probe_method: ClassVar[str]
+    must_answer_probe: ClassVar[bool]
+    """Whether a server that refuses the probe is not one of this era."""
+
+    def meta(self, callers: Mapping[str, Any], progress_token: int | None) -> Mapping[str, Any]:
+        """Return the `_meta` of a request; empty: it needs none."""
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of every request."""
+
+    async def greet(self, caller: Caller, timeout_s: float) -> ServerInfo:
+        """Open the conversation.
+
+        Raises:
+            UpstreamRefusedError: the server does not speak this form.
+            QueryError: as for any request.
+        """
+
+
+class ModernEra:
+    """2026-07-28: no sessions; every request says everything about itself."""
+
+    name: ClassVar[EraName] = "modern"
+    mirrors_requests: ClassVar[bool] = True
+    probe_method: ClassVar[str] = "server/discover"
+    must_answer_probe: ClassVar[bool] = True
+
+    def meta(self, callers: Mapping[str, Any], progress_token: int | None) -> Mapping[str, Any]:
+        """See `Era.meta`."""
+        meta = {
+            _RESERVED + "clientInfo": CLIENT_INFO,
+            _RESERVED + "clientCapabilities": {},
+            **callers,
+            _RESERVED + "protocolVersion": MODERN_VERSION,
+        }
+        return _with_token(meta, progress_token)
+
+    def headers(self) -> dict[str, str]:
+        """See `Era.headers`."""
+        return {"mcp-protocol-version": MODERN_VERSION}
+
+    async def greet(self, caller: Caller, timeout_s: float) -> ServerInfo:
+        """Discover the server."""
+        found = _decode(_Discovered, await caller.request("server/discover", b"{}", timeout_s=timeout_s))
+        if MODERN_VERSION not in found.supported_versions:
+            raise UpstreamError
+        about = found.meta.get(_SERVER_INFO)
+        return _server_info(about, MODERN_VERSION, self.name, found.capabilities, found.instructions)
+
+
+class LegacyEra:
+    """2024-11-05 to 2025-11-25: a handshake, after which both sides remember."""
+
+    name: ClassVar[EraName] = "legacy"
+    mirrors_requests: ClassVar[bool] = False
+    probe_method: ClassVar[str] = "ping"
+    must_answer_probe: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        """Nothing is negotiated yet."""
+        self._version: str | None = None
+
+    def meta(self, callers: Mapping[str, Any], progress_token: int | None) -> Mapping[str, Any]:
+        """See `Era.meta`. What the modern form says of itself in every request means nothing here."""
+        meta = {key: value for key, value in callers.items() if not key.startswith(_RESERVED)}
+        return _with_token(meta, progress_token)
+
+    def headers(self) -> dict[str, str]:
+        """See `Era.headers`."""
+        return {} if self._version is None else {"mcp-protocol-version": self._version}
+
+    async def greet(self, caller: Caller, timeout_s: float) -> ServerInfo:
+        """Shake hands."""
+        self._version = None
+        offer = {"protocolVersion": LEGACY_VERSIONS[0], "capabilities": {}, "clientInfo": CLIENT_INFO}
+        result = await caller.request("initialize", msgspec.json.encode(offer), timeout_s=timeout_s)
+        found = _decode(_Initialized, result)
+        if found.protocol_version not in LEGACY_VERSIONS:
+            raise UpstreamError
+        self._version = found.protocol_version
+        await caller.notify("notifications/initialized")
+        return _server_info(found.server_info, self._version, self.name, found.capabilities, found.instructions)
+
+
+class _Discovered(msgspec.Struct, rename="camel"):
+    supported_versions: list[str]
+    capabilities: dict[str, Any] = {}
+    instructions: str | None = None
+    meta: dict[str, Any] = msgspec.field(default_factory=dict, name="_meta")
+
+
+class _Initialized(msgspec.Struct, rename="camel"):
+    protocol_version: str
+    capabilities: dict[str, Any] = {}
+    server_info: Any = None
+    instructions: str | None = None
+
+
+T = TypeVar("T")
+
+
+def _decode(kind: type[T], result: bytes) -> T:
+    try:
+        return msgspec.json.decode(result, type=kind)
+    except msgspec.DecodeError as error:
+        raise UpstreamError from error
+
+
+def _with_token(meta: dict[str, Any], progress_token: int | None) -> Mapping[str, Any]:
+    meta.pop("progressToken", None)
+    return meta if progress_token is None else {**meta, "progressToken": progress_token}
+
+
+def _server_info(
+    about: Any, protocol_version: str, era: EraName, capabilities: Mapping[str, Any], instructions: str | None
+) -> ServerInfo:
+    """Put together what the server says of itself; nothing in `about` can be relied on."""
+    said = about if isinstance(about, dict) else {}
+    return ServerInfo(
+        name=str(said.get("name", "")),
+        version=str(said.get("version", "")),
+        protocol_version=protocol_version,
+        era=era,
+        capabilities=capabilities,
+        instructions=instructions,
+    )

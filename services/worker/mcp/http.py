@@ -1,0 +1,208 @@
+"""The streamable HTTP transport: each request is a POST of its own on a kept-alive connection."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, Final
+
+import aiohttp
+
+from bus_schemas.workers import ServerFault
+from services.runtime.config.connections import Connection
+from services.runtime.errors import NoWorkerError, ResultTooLargeError, UpstreamError
+from services.runtime.processes import GuardedProcess
+from services.worker.mcp.errands import Errands
+from services.worker.mcp.lines import EventSplitter, TooLongError
+from services.worker.mcp.messages import Message, NoMessageError, decode_message, encode_answer, encode_cancellation
+from services.worker.mcp.session import MAX_RESULT_BYTES
+from services.worker.mcp.transport import Exchange, ListChanges, SessionExpiredError
+
+CONNECT_TIMEOUT_S: Final = 3.0
+KEEP_ALIVE_S: Final = 4.0
+"""Below the five seconds after which uvicorn and Node close an idle connection: a request must not meet that."""
+
+_SESSION_ID: Final = "mcp-session-id"
+_MAX_BODY_BYTES: Final = MAX_RESULT_BYTES + 2**16
+_HEADERS: Final = {
+    "accept": "application/json, text/event-stream",
+    "content-type": "application/json",
+    "user-agent": "busbar",
+}
+
+
+@asynccontextmanager
+async def open_client() -> AsyncIterator[aiohttp.ClientSession]:
+    """Open the one HTTP client of a session: no limit on connections, no cookies, no proxies from the environment."""
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_headers_sent.append(_mark_sent)
+    async with aiohttp.ClientSession(
+        headers=_HEADERS,
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+        trace_configs=[tracing],
+        read_bufsize=2**18,
+    ) as client:
+        yield client
+
+
+async def _mark_sent(_client: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
+    if context.trace_request_ctx is not None:
+        context.trace_request_ctx.was_sent = True
+
+
+@asynccontextmanager
+async def open_http(connection: Connection, process: GuardedProcess | None = None) -> AsyncIterator["HttpTransport"]:
+    """Open an HTTP client for the server's URL; nothing is sent yet."""
+    async with open_client() as client:
+        transport = HttpTransport(client, connection.url or "", headers=connection.headers, process=process)
+        try:
+            yield transport
+        finally:
+            await transport.close()
+
+
+class HttpTransport:
+    """One URL. A request that fails harms no other."""
+
+    is_http = True
+
+    def __init__(
+        self,
+        client: aiohttp.ClientSession,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        process: GuardedProcess | None = None,
+    ) -> None:
+        """Send requests through `client`, with the configured `headers`; `process` is the server's, if it is ours."""
+        self._client = client
+        self._url = url
+        self._configured = headers
+        self._process = process
+        self._errands = Errands()
+        self._list_changes = ListChanges()
+        self._session_id: str | None = None
+        self.last_heard_at = time.monotonic()
+
+    async def exchange(self, exchange: Exchange) -> Message:
+        """See `Transport.exchange`. When cancelled, the connection is closed: that is how HTTP says it."""
+        session_id = None if exchange.opens_session else self._session_id
+        try:
+            async with self._post(exchange.message, exchange.headers, session_id, exchange) as response:
+                return await self._response(response, exchange, session_id)
+        except asyncio.CancelledError:
+            if session_id is not None and exchange.was_sent:
+                # In the legacy era a connection that closes means nothing.
+                self._errands.run(self.notify(encode_cancellation(exchange.request_id), exchange.headers))
+            raise
+        except aiohttp.ClientError as error:
+            if exchange.was_sent:
+                raise UpstreamError from error
+            raise NoWorkerError from error
+
+    async def notify(self, message: bytes, headers: Mapping[str, str]) -> None:
+        """See `Transport.notify`."""
+        try:
+            async with self._post(message, headers, self._session_id):
+                pass
+        except aiohttp.ClientError as error:
+            raise NoWorkerError from error
+
+    async def lists_changed(self) -> None:
+        """See `Session.lists_changed`."""
+        await self._list_changes.wait()
+
+    async def closed(self) -> ServerFault:
+        """See `Session.closed`. That a server which is not ours is away is for the probe to find."""
+        if self._process is None:
+            never: asyncio.Future[ServerFault] = asyncio.get_running_loop().create_future()
+            return await never
+        await self._process.wait()
+        return ServerFault.PROCESS_EXITED
+
+    async def close(self) -> None:
+        """End the session at the server, if there is one, as far as that takes no time."""
+        if self._session_id is not None:
+            self._errands.run(self._delete(self._session_id))
+        await self._errands.finish()
+
+    def _post(
+        self, message: bytes, headers: Mapping[str, str], session_id: str | None, exchange: Exchange | None = None
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Send one POST, once: aiohttp repeats idempotent methods only. Redirects could lead credentials astray."""
+        headers = {**self._configured, **headers}
+        if session_id is not None:
+            headers[_SESSION_ID] = session_id
+        return self._client.post(
+            self._url, data=message, headers=headers, allow_redirects=False, trace_request_ctx=exchange
+        )
+
+    async def _delete(self, session_id: str) -> None:
+        headers = {**self._configured, _SESSION_ID: session_id}
+        with contextlib.suppress(aiohttp.ClientError):
+            async with self._client.delete(self._url, headers=headers, allow_redirects=False):
+                pass
+
+    async def _response(self, response: aiohttp.ClientResponse, exchange: Exchange, session_id: str | None) -> Message:
+        if response.content_type == "text/event-stream":
+            message = await self._from_events(response, exchange)
+        else:
+            message = self._decoded(await _body(response))
+        if message.id is None and session_id is not None and response.status in {400, 404}:
+            # Refused before it was read: servers forget sessions, and say so in either way.
+            raise SessionExpiredError
+        if not message.is_response or message.id not in (exchange.request_id, None):
+            raise UpstreamError
+        if _SESSION_ID in response.headers:
+            self._session_id = response.headers[_SESSION_ID]
+        return message
+
+    async def _from_events(self, response: aiohttp.ClientResponse, exchange: Exchange) -> Message:
+        events = EventSplitter(_MAX_BODY_BYTES)
+        try:
+            async for chunk in response.content.iter_any():
+                for event in events.feed(chunk):
+                    message = self._decoded(event.data)
+                    if message.is_response:
+                        return message
+                    await self._take(message, exchange)
+        except TooLongError as error:
+            raise ResultTooLargeError from error
+        raise UpstreamError
+
+    async def _take(self, message: Message, exchange: Exchange) -> None:
+        """Take what comes before the response on its stream."""
+        if message.id is not None:
+            await self.notify(encode_answer(message), exchange.headers)
+        elif message.method == "notifications/progress" and exchange.on_progress is not None:
+            exchange.on_progress(bytes(message.params))
+        else:
+            self._list_changes.heed(message)
+
+    def _decoded(self, data: bytes) -> Message:
+        try:
+            message = decode_message(data)
+        except NoMessageError as error:
+            raise UpstreamError from error
+        self.last_heard_at = time.monotonic()
+        return message
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """Read the body, and no more of it than can be a result."""
+    chunks: list[bytes] = []
+    size = response.content_length or 0
+    if size <= _MAX_BODY_BYTES:
+        size = 0
+        async for chunk in response.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > _MAX_BODY_BYTES:
+                break
+    if size > _MAX_BODY_BYTES:
+        raise ResultTooLargeError
+    return b"".join(chunks)

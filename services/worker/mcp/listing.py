@@ -1,0 +1,74 @@
+"""Reading a server's lists, page by page."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from services.runtime.errors import UpstreamError, UpstreamRefusedError
+from services.worker.mcp.messages import METHOD_NOT_FOUND, decode_error
+from services.worker.mcp.session import ListedCatalogue
+
+log = logging.getLogger(__name__)
+
+MAX_PAGES: Final = 100
+
+Request = Callable[[str, bytes], Awaitable[bytes]]
+Definition = dict[str, Any]
+
+
+async def list_catalogue(request: Request, capabilities: Mapping[str, Any]) -> ListedCatalogue:
+    """Return everything the server offers.
+
+    Tools are always asked for. The rest is optional: it is asked for if the server says that it has it, and an
+    error there costs that list only.
+
+    Args:
+        request: sends a method and its params, returns the result.
+        capabilities: the server's own.
+
+    Raises:
+        QueryError: as for any request.
+    """
+
+    async def optional(method: str, member: str, capability: str) -> list[Definition]:
+        if capability not in capabilities:
+            return []
+        try:
+            return await _list(request, method, member)
+        except UpstreamRefusedError as error:
+            log.warning("a list was refused", extra={"method": method, "rpc_code": decode_error(error.mcp_error).code})
+            return []
+
+    tools, resources, resource_templates, prompts = await asyncio.gather(
+        _list(request, "tools/list", "tools"),
+        optional("resources/list", "resources", "resources"),
+        optional("resources/templates/list", "resourceTemplates", "resources"),
+        optional("prompts/list", "prompts", "prompts"),
+    )
+    return ListedCatalogue(tools, resources, resource_templates, prompts)
+
+
+async def _list(request: Request, method: str, member: str) -> list[Definition]:
+    found: list[Definition] = []
+    params: dict[str, str] = {}
+    for _ in range(MAX_PAGES):
+        try:
+            page = json.loads(await request(method, msgspec.json.encode(params)))
+        except UpstreamRefusedError as error:
+            if decode_error(error.mcp_error).code == METHOD_NOT_FOUND:
+                return []
+            raise
+        definitions = page.get(member)
+        if not isinstance(definitions, list) or not all(isinstance(definition, dict) for definition in definitions):
+            raise UpstreamError
+        found += definitions
+        cursor = page.get("nextCursor")
+        if not isinstance(cursor, str) or cursor == params.get("cursor"):
+            return found
+        params = {"cursor": cursor}
+    log.warning("a list goes on for ever", extra={"method": method, "pages": MAX_PAGES})
+    return found

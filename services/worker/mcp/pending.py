@@ -1,0 +1,98 @@
+"""Which response belongs to which request, where all of a server's messages come in one stream."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import msgspec
+
+from services.runtime.errors import UpstreamError
+from services.worker.mcp.messages import Message, NoMessageError, decode_message, encode_answer, salvage_id
+from services.worker.mcp.transport import Exchange, ListChanges
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES: Final = 32 * 2**20
+"""Above the cap on results, so that what is a little too large costs its own call and not the session."""
+
+
+class _ProgressToken(msgspec.Struct):
+    progress_token: int | float | str | None = msgspec.field(default=None, name="progressToken")
+
+
+_token_decoder = msgspec.json.Decoder(_ProgressToken)
+
+
+class PendingExchanges:
+    """The requests that wait for a response on one stream."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._waiting: dict[object, tuple[Exchange, asyncio.Future[Message]]] = {}
+        self._list_changes = ListChanges()
+        self.last_heard_at = time.monotonic()
+
+    @contextmanager
+    def expected(self, exchange: Exchange) -> Iterator[asyncio.Future[Message]]:
+        """Expect the response to one request for as long as the context is open."""
+        response: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._waiting[exchange.request_id] = (exchange, response)
+        try:
+            yield response
+        finally:
+            del self._waiting[exchange.request_id]
+
+    async def lists_changed(self) -> None:
+        """See `Session.lists_changed`."""
+        await self._list_changes.wait()
+
+    def fail(self) -> None:
+        """Tell all who wait that the stream has ended."""
+        for _, response in self._waiting.values():
+            if not response.done():
+                response.set_exception(UpstreamError())
+
+    def take(self, data: bytes) -> bytes | None:
+        """Give a message to whom it is for; return what is to be sent back, if anything is.
+
+        What is no message is passed over: many servers print to their stdout. A broken response fails its request.
+        """
+        try:
+            message = decode_message(data)
+        except NoMessageError:
+            if data.strip():
+                log.debug("the server wrote what is no message")
+                self._resolve(salvage_id(data), None)
+            return None
+        self.last_heard_at = time.monotonic()
+        if message.is_response:
+            self._resolve(message.id, message)
+        elif message.id is not None:
+            return encode_answer(message)
+        elif message.method == "notifications/progress":
+            self._progress(message)
+        else:
+            self._list_changes.heed(message)
+        return None
+
+    def _resolve(self, request_id: object, message: Message | None) -> None:
+        # Late responses to cancelled requests are nobody's.
+        _, response = self._waiting.get(request_id, (None, None))
+        if response is None or response.done():
+            return
+        if message is None:
+            response.set_exception(UpstreamError())
+        else:
+            response.set_result(message)
+
+    def _progress(self, notification: Message) -> None:
+        try:
+            token = _token_decoder.decode(notification.params).progress_token
+        except msgspec.DecodeError:
+            return
+        exchange, _ = self._waiting.get(token, (None, None))
+        if exchange is not None and exchange.on_progress is not None:
+            exchange.on_progress(bytes(notification.params))

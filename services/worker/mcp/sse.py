@@ -1,0 +1,183 @@
+"""The old HTTP+SSE transport (2024-11-05): requests are POSTed, all responses come on one stream that stays open."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final, Never
+
+import aiohttp
+from yarl import URL
+
+from bus_schemas.workers import ServerFault
+from services.runtime.config.connections import Connection
+from services.runtime.errors import NoWorkerError, UpstreamError
+from services.runtime.processes import GuardedProcess
+from services.worker.mcp.errands import Errands
+from services.worker.mcp.http import open_client
+from services.worker.mcp.lines import Event, EventSplitter
+from services.worker.mcp.messages import Message, encode_cancellation
+from services.worker.mcp.pending import MAX_MESSAGE_BYTES, PendingExchanges
+from services.worker.mcp.racing import first_result
+from services.worker.mcp.session import OpenError
+from services.worker.mcp.transport import Exchange
+
+log = logging.getLogger(__name__)
+
+ENDPOINT_TIMEOUT_S: Final = 10.0
+_EXIT_S: Final = 0.5
+
+
+@asynccontextmanager
+async def open_sse(connection: Connection, process: GuardedProcess | None = None) -> AsyncIterator["SseTransport"]:
+    """Open the stream and learn where to send.
+
+    Raises:
+        OpenError: there is no server, or not one of this kind.
+    """
+    async with open_client() as client:
+        try:
+            async with client.get(
+                connection.url or "",
+                headers={**connection.headers, "accept": "text/event-stream"},
+                allow_redirects=False,
+            ) as stream:
+                if stream.status != 200 or stream.content_type != "text/event-stream":
+                    raise OpenError(ServerFault.PROTOCOL_ERROR)
+                transport = SseTransport(client, stream, connection.headers, process)
+                try:
+                    await transport.find_endpoint()
+                    yield transport
+                finally:
+                    await transport.close()
+        except aiohttp.ConnectionTimeoutError as error:
+            raise OpenError(ServerFault.CONNECTION_TIMEOUT) from error
+        except aiohttp.ClientError as error:
+            raise OpenError(ServerFault.CONNECTION_REFUSED) from error
+
+
+class SseTransport:
+    """One stream of the server's messages, shared by all callers."""
+
+    is_http = True
+
+    def __init__(
+        self,
+        client: aiohttp.ClientSession,
+        stream: aiohttp.ClientResponse,
+        headers: Mapping[str, str],
+        process: GuardedProcess | None,
+    ) -> None:
+        """Begin to listen to `stream`; `headers` go with every POST; `process` is the server's, if it is ours."""
+        self._client = client
+        self._stream = stream
+        self._headers = headers
+        self._process = process
+        self._pending = PendingExchanges()
+        self._errands = Errands()
+        self._endpoint: asyncio.Future[URL] = asyncio.get_running_loop().create_future()
+        self._listening = asyncio.create_task(self._listen(), name="mcp-sse")
+
+    @property
+    def last_heard_at(self) -> float:
+        """See `Session.last_heard_at`."""
+        return self._pending.last_heard_at
+
+    async def exchange(self, exchange: Exchange) -> Message:
+        """See `Transport.exchange`."""
+        with self._pending.expected(exchange) as response:
+            try:
+                await self._post(exchange.message, exchange.headers, exchange)
+                return await response
+            except asyncio.CancelledError:
+                if exchange.was_sent:
+                    self._errands.run(self.notify(encode_cancellation(exchange.request_id), exchange.headers))
+                raise
+
+    async def notify(self, message: bytes, headers: Mapping[str, str]) -> None:
+        """See `Transport.notify`."""
+        try:
+            await self._post(message, headers)
+        except UpstreamError as error:
+            raise NoWorkerError from error
+
+    async def lists_changed(self) -> None:
+        """See `Session.lists_changed`."""
+        await self._pending.lists_changed()
+
+    async def closed(self) -> ServerFault:
+        """See `Session.closed`."""
+        fault = await asyncio.shield(self._listening)
+        if self._process is not None:
+            # The stream ends a moment before the process does.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_EXIT_S):
+                    await self._process.wait()
+                    return ServerFault.PROCESS_EXITED
+        return fault
+
+    async def find_endpoint(self) -> None:
+        """Wait until the server has said where requests go.
+
+        Raises:
+            OpenError: it does not, or names another host.
+        """
+
+        async def lost() -> Never:
+            raise OpenError(await self.closed())
+
+        try:
+            async with asyncio.timeout(ENDPOINT_TIMEOUT_S):
+                await first_result(asyncio.shield(self._endpoint), lost())
+        except TimeoutError:
+            raise OpenError(ServerFault.NOT_RESPONDING) from None
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await self._errands.finish()
+        self._listening.cancel()
+        await asyncio.wait([self._listening])
+
+    async def _post(self, message: bytes, headers: Mapping[str, str], exchange: Exchange | None = None) -> None:
+        if self._listening.done():
+            raise NoWorkerError
+        try:
+            async with self._client.post(
+                self._endpoint.result(),
+                data=message,
+                headers={**self._headers, **headers},
+                allow_redirects=False,
+                trace_request_ctx=exchange,
+            ) as response:
+                if not 200 <= response.status < 300:
+                    raise UpstreamError
+        except aiohttp.ClientError as error:
+            if exchange is not None and exchange.was_sent:
+                raise UpstreamError from error
+            raise NoWorkerError from error
+
+    async def _listen(self) -> ServerFault:
+        events = EventSplitter(MAX_MESSAGE_BYTES)
+        try:
+            async for chunk in self._stream.content.iter_any():
+                for event in events.feed(chunk):
+                    self._take(event)
+            return ServerFault.CONNECTION_REFUSED
+        except aiohttp.ClientError:
+            return ServerFault.CONNECTION_REFUSED
+        except ValueError as error:
+            log.warning("the server broke the protocol", extra={"cause": type(error).__name__})
+            return ServerFault.PROTOCOL_ERROR
+        finally:
+            self._pending.fail()
+
+    def _take(self, event: Event) -> None:
+        if event.kind == b"endpoint" and not self._endpoint.done():
+            endpoint = self._stream.url.join(URL(event.data.decode()))
+            if endpoint.origin() != self._stream.url.origin():
+                # Our credentials would go there.
+                raise ValueError("the endpoint is elsewhere")
+            self._endpoint.set_result(endpoint)
+        elif event.kind == b"message" and (answer := self._pending.take(event.data)) is not None:
+            self._errands.run(self.notify(answer, {}))

@@ -1,0 +1,24 @@
+"""The worker's settings."""
+
+from pathlib import Path
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+
+from services.runtime.settings import CommonSettings, Port
+
+
+class WorkerSettings(CommonSettings):
+    """Read once, at start, from BUSBAR_* variables."""
+
+    worker_host: str = Field(default="127.0.0.1", description="Where /livez, /readyz and /metrics listen.")
+    metrics_port: Port | None = Field(
+        default=None, description="Port for them; 0 takes any free one, none: not at all."
+    )
+    state_dir: Path = Field(default=Path(".busbar"), description="Where servers' stderr is kept.")
+    announce_s: NonNegativeFloat = Field(
+        default=0.3, description="How long a draining worker goes on taking calls, so that orchestrators hear of it."
+    )
+    drain_timeout_s: PositiveFloat = Field(
+        default=310, description="Above the longest deadline, below the stop_grace_period of compose."
+    )
+    longest_line: NonNegativeInt = Field(default=1024, description="Calls that may wait for a slot.")

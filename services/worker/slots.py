@@ -1,0 +1,87 @@
+"""How many calls run at once, who waits, and when a wait is not worth beginning."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from services.runtime.errors import OverloadedError
+
+_SMOOTHING = 0.1
+"""Weight of the newest call in the mean duration; the mean follows a change within some twenty calls."""
+
+
+class Slots:
+    """A bounded number of calls at once, and a bounded line of waiting ones, first come first served."""
+
+    def __init__(self, count: int, *, longest_line: int, clock: Callable[[], float]) -> None:
+        """Set the bounds.
+
+        Args:
+            count: calls at once.
+            longest_line: calls that may wait.
+            clock: the moment now, in seconds.
+        """
+        self._count = count
+        self._longest_line = longest_line
+        self._clock = clock
+        self._in_use = 0
+        self._line: deque[asyncio.Future[None]] = deque()
+        self._mean_s = 0.0
+
+    @property
+    def in_use(self) -> int:
+        return self._in_use
+
+    @property
+    def waiting(self) -> int:
+        return len(self._line)
+
+    def expected_wait_s(self) -> float:
+        """How long a call that came now would wait, by the mean duration of those before it."""
+        return (len(self._line) + 1) * self._mean_s / self._count
+
+    @asynccontextmanager
+    async def hold(self, deadline: float) -> AsyncIterator[None]:
+        """Hold a slot.
+
+        Raises:
+            OverloadedError: at once, when the line is full or the wait would outlast `deadline` (a moment of the
+                clock); at the deadline, when no slot came free.
+        """
+        if self._in_use < self._count:
+            self._in_use += 1
+        else:
+            await self._wait_in_line(deadline)
+        started = self._clock()
+        try:
+            yield
+        finally:
+            self._mean_s += _SMOOTHING * (self._clock() - started - self._mean_s)
+            self._hand_over()
+
+    async def _wait_in_line(self, deadline: float) -> None:
+        if len(self._line) >= self._longest_line or self._clock() + self.expected_wait_s() > deadline:
+            raise OverloadedError
+        turn = asyncio.get_running_loop().create_future()
+        self._line.append(turn)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self._hand_over()  # the slot was handed to us in the moment in which we gave up
+            else:
+                self._line.remove(turn)
+            if isinstance(error, TimeoutError):
+                raise OverloadedError from error
+            raise
+
+    def _hand_over(self) -> None:
+        """Give the slot to the next in line; while somebody waits it is never free."""
+        while self._line:
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._in_use -= 1

@@ -1,0 +1,495 @@
+"""The streamable HTTP transport against a server whose every byte the test writes."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from services.runtime.config.connections import Connection
+from services.runtime.errors import (
+    DeadlineExceededError,
+    NoWorkerError,
+    ResultTooLargeError,
+    UpstreamError,
+    UpstreamRefusedError,
+)
+from services.worker.mcp import http
+from services.worker.mcp.opening import SessionOpener
+from services.worker.mcp.session import MAX_RESULT_BYTES, OpenError, Session
+from tests.support.mcp_servers.raw_http import Handler, RawServer, Request, raw_server
+from tests.support.servers import free_port
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+ODD = b'{ "n":1.0e5,"big":123456789012345678901234567890,"u":"\\u00fc\xc3\xbc","n":0.10, "x":{"y":[{}]}}'
+
+
+def opener(url: str) -> SessionOpener:
+    """What opens sessions with the server at `url`."""
+    return SessionOpener(Connection(transport="http", url=url, cwd=Path(), headers={"x-secret": "configured"}))
+
+
+@asynccontextmanager
+async def opened(handler: Handler) -> AsyncIterator[tuple[RawServer, Session]]:
+    async with raw_server(handler) as server, opener(server.url).open() as session:
+        yield server, session
+
+
+async def call(session: Session, timeout_s: float = 10, **options: object) -> bytes:
+    return await session.request("tools/call", b'{"name":"x","arguments":{}}', timeout_s=timeout_s, **options)  # type: ignore[arg-type]
+
+
+def response(request: Request, result: bytes = ODD) -> bytes:
+    return b'{"jsonrpc":"2.0","id":%d,"result":%s}' % (request.json["id"], result)
+
+
+async def refuse_redirect(request: Request, reader: asyncio.StreamReader) -> None:
+    await request.answer(status=307, headers="location: /elsewhere\r\n")
+
+
+async def forbid(request: Request, reader: asyncio.StreamReader) -> None:
+    await request.answer(b"Forbidden", status=403, kind="text/plain")
+
+
+async def accept_only(request: Request, reader: asyncio.StreamReader) -> None:
+    await request.answer(status=202)
+
+
+async def answer_html(request: Request, reader: asyncio.StreamReader) -> None:
+    await request.answer(b"<html>", kind="text/html")
+
+
+async def answer_nan(request: Request, reader: asyncio.StreamReader) -> None:
+    await request.result(b'{"x":NaN}')
+
+
+async def answer_somebody_else(request: Request, reader: asyncio.StreamReader) -> None:
+    await request.answer(b'{"jsonrpc":"2.0","id":999,"result":{}}')
+
+
+async def hang_up(request: Request, reader: asyncio.StreamReader) -> None:
+    request.writer.close()
+
+
+async def hang_up_in_the_body(request: Request, reader: asyncio.StreamReader) -> None:
+    await request.write(b'HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: 999\r\n\r\n{"jsonrpc"')
+    request.writer.close()
+
+
+async def hang_up_in_the_stream(request: Request, reader: asyncio.StreamReader) -> None:
+    await request.begin_events()
+    await request.write(b": ping\n\n")
+    request.writer.close()
+
+
+async def speak_no_http(request: Request, reader: asyncio.StreamReader) -> None:
+    await request.write(b"SSH-2.0-OpenSSH\r\n\r\n")
+    request.writer.close()
+
+
+FAULTS = [
+    refuse_redirect,
+    forbid,
+    accept_only,
+    answer_html,
+    answer_nan,
+    answer_somebody_else,
+    hang_up,
+    hang_up_in_the_body,
+    hang_up_in_the_stream,
+    speak_no_http,
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+async def test_a_fault_of_the_server_fails_the_call_which_is_sent_only_once(fault: Handler) -> None:
+    async with opened(fault) as (server, session):
+        with anyio.fail_after(5), pytest.raises(UpstreamError):
+            await call(session)
+        assert len(server.requests) == 1
+        # The session is none the worse for it.
+        assert await session.probe(5) > 0
+
+
+async def test_a_result_is_the_servers_own_bytes() -> None:
+    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
+        await request.result(ODD)
+
+    async with opened(handler) as (_, session):
+        assert await call(session) == ODD
+
+
+async def test_a_request_says_what_the_protocol_wants_and_nothing_of_the_caller_that_was_not_given() -> None:
+    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
+        await request.result(b"{}")
+
+    async with opened(handler) as (server, session):
+        meta = {"traceparent": "00-1", "progressToken": "theirs", "io.modelcontextprotocol/clientInfo": {"name": "c"}}
+        await session.request(
+            "resources/read",
+            '{"uri":"x:ü"}'.encode(),
+            timeout_s=5,
+            meta=meta,
+            headers={"x-tenant": "t", "mcp-name": "forged"},
+        )
+        await session.request("tools/list", b" {} ", timeout_s=5)
+    read, listed = server.requests
+    assert read.method == "POST"
+    assert read.headers["content-type"] == "application/json"
+    assert read.headers["mcp-protocol-version"] == "2026-07-28"
+    assert read.headers["mcp-method"] == "resources/read"
+    assert read.headers["mcp-name"] == "=?base64?eDrDvA==?="
+    assert read.headers["x-secret"] == "configured"
+    assert read.headers["x-tenant"] == "t"
+    assert read.json["params"]["uri"] == "x:ü"
+    assert read.json["params"]["_meta"] == {
+        "traceparent": "00-1",
+        "io.modelcontextprotocol/clientInfo": {"name": "c"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    }
+    assert "mcp-name" not in listed.headers
+    assert "x-tenant" not in listed.headers
+    assert listed.json["params"]["_meta"]["io.modelcontextprotocol/clientInfo"]["name"] == "busbar"
+
+
+async def test_annotated_arguments_are_mirrored_and_tools_with_wrong_annotations_are_not_offered() -> None:
+    good = {"name": "x", "inputSchema": {"properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}}
+    bad = {"name": "y", "inputSchema": {"properties": {"region": {"type": "number", "x-mcp-header": "Region"}}}}
+
+    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
+        await request.result(json.dumps({"tools": [good, bad]}).encode())
+
+    async with opened(handler) as (server, session):
+        catalogue = await session.catalogue()
+        await session.request("tools/call", b'{"name":"x","arguments":{"region":"eu"}}', timeout_s=5)
+    assert catalogue.tools == [good]
+    assert server.requests[-1].headers["mcp-param-region"] == "eu"
+
+
+async def test_lists_are_read_to_their_last_page() -> None:
+    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
+        page = int(request.json["params"].get("cursor", "0"))
+        more = {"nextCursor": str(page + 1)} if page < 2 else {}
+        await request.result(json.dumps({"tools": [{"name": f"t{page}"}], **more}).encode())
+
+    async with opened(handler) as (_, session):
+        catalogue = await session.catalogue()
+    assert [tool["name"] for tool in catalogue.tools] == ["t0", "t1", "t2"]
+
+
+async def test_an_error_is_the_servers_own_bytes_whatever_the_status() -> None:
+    error = b'{"code":-32602, "message":"no","data":[1.0]}'
+
+    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
+        await request.error(400, error)
+
+    async with opened(handler) as (_, session):
+        with pytest.raises(UpstreamRefusedError) as refusal:
+            await call(session)
+    assert refusal.value.mcp_error == error
+
+
+STREAMS = {
+    "plain": b"event: message\ndata: %s\n\n",
+    "crlf and comments": b": hello\r\n\r\nid: 7\r\nretry: 10\r\ndata: %s\r\n\r\n",
+    "carriage returns": b"data: %s\r\r",
+    "no space": b"data:%s\n\n",
+    "byte order mark": b"\xef\xbb\xbfdata: %s\n\n",
+    "an empty event first": b"id: 1\ndata:\n\ndata: %s\n\n",
+}
+
+
+@pytest.mark.parametrize("form", STREAMS.values(), ids=STREAMS.keys())
+@pytest.mark.parametrize("in_pieces", [False, True])
+async def test_a_response_may_come_as_an_event_in_any_form(form: bytes, *, in_pieces: bool) -> None:
+    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
+        await request.begin_events()
+        stream = form % response(request)
+        for piece in [stream[i : i + 1] for i in range(len(stream))] if in_pieces else [stream]:
+            await request.write(piece)
+            await asyncio.sleep(0)
+        await request.wait_until_closed(reader)
+
+    async with opened(handler) as (_, session):
+        with anyio.fail_after(10):
+            assert await call(session) == ODD
+
+
+async def test_an_event_of_several_lines_of_data_is_one_message() -> None:
+    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
+        await request.begin_events()
+        await request.write(b'data: {"jsonrpc":"2.0",\ndata: "id":%d,"result":{}}\n\n' % request.json["id"])
+
+    async with opened(handler) as (_, session):
+        assert await call(session) == b"{}"
+
+
+async def test_progress_comes_before_the_response_on_its_stream() -> None:
+    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
+        await request.begin_events()
+        for _ in range(2):
+            await request.write(b'data: {"jsonrpc":"2.0","method":"notifications/progress","params":{"p": 1.0}}\n\n')
+        await request.write(b"data: %s\n\n" % response(request))
+
+    progress: list[bytes] = []
+    async with opened(handler) as (server, session):
+        assert await call(session, on_progress=progress.append) == ODD
+    assert progress == [b'{"p": 1.0}'] * 2
+    assert server.requests[0].json["params"]["_meta"]["progressToken"] == server.requests[0].json["id"]
+
+
+@pytest.mark.parametrize("as_event", [False, True])
+@pytest.mark.parametrize("size", [3_000_000, MAX_RESULT_BYTES])
+async def test_a_result_up_to_the_cap_arrives(size: int, *, as_event: bool) -> None:
+    result = b'{"x":"' + b"x" * (size - 8) + b'"}'
+
+    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
+        if as_event:
+            await request.begin_events()
+            await request.write(b"data: %s\n\n" % response(request, result))
+        else:
+            await request.result(result)
+
+    async with opened(handler) as (_, session):
+        assert await call(session) == result
+
+
+async def announce_too_much(request: Request, reader: asyncio.StreamReader) -> None:
+    await request.write(b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: 99999999\r\n\r\n{")
+    await request.wait_until_closed(reader)
+
+
+async def answer_one_byte_too_many(request: Request, reader: asyncio.StreamReader) -> None:
+    await request.result(b'{"x":"' + b"x" * (MAX_RESULT_BYTES - 7) + b'"}')
+
+
+async def send_for_ever(request: Request, reader: asyncio.StreamReader) -> None:
+    await request.write(b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n")
+    while True:
+        await request.write(b" " * 2**20)
+
+
+async def send_an_event_for_ever(request: Request, reader: asyncio.StreamReader) -> None:
+    await request.begin_events()
+    while True:
+        await request.write(b"data: " + b"x" * 2**20 + b"\n")
+
+
+TOO_LARGE = [announce_too_much, answer_one_byte_too_many, send_for_ever, send_an_event_for_ever]
+
+
+@pytest.mark.parametrize("excess", TOO_LARGE, ids=lambda excess: excess.__name__)
+async def test_a_result_over_the_cap_is_not_read_on(excess: Handler) -> None:
+    async with opened(excess) as (_, session):
+        with anyio.fail_after(20), pytest.raises(ResultTooLargeError):
+            await call(session, timeout_s=30)
+
+
+async def test_a_timeout_and_a_cancellation_close_the_stream() -> None:
+    began = asyncio.Event()
+    closed = asyncio.Event()
+
+    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
+        began.set()
+        await request.wait_until_closed(reader)
+        closed.set()
+
+    async with opened(handler) as (_, session):
+        with anyio.fail_after(5):
+            with pytest.raises(DeadlineExceededError):
+                await call(session, timeout_s=0.1)
+            await closed.wait()
+            began.clear()
+            closed.clear()
+            caller = asyncio.ensure_future(call(session))
+            await began.wait()
+            caller.cancel()
+            await closed.wait()
+            assert caller.cancelled()
+
+
+async def test_a_call_to_a_server_that_is_not_there_was_certainly_not_executed() -> None:
+    port = free_port()
+
+    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
+        await request.answer(response(request, b"{}"), headers="connection: close\r\n")
+
+    async with AsyncExitStack() as stack:
+        async with raw_server(handler, port=port) as server:
+            session = await stack.enter_async_context(opener(server.url).open())
+            assert await call(session) == b"{}"
+        with pytest.raises(NoWorkerError):
+            await call(session)
+        with pytest.raises(NoWorkerError):
+            await session.probe(5)
+        async with raw_server(handler, port=port):
+            assert await call(session) == b"{}"
+
+
+async def test_one_failed_call_harms_no_other() -> None:
+    release = asyncio.Event()
+
+    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
+        if len(server.requests) % 2:
+            request.writer.close()
+            return
+        await release.wait()
+        await request.result(b"{}")
+
+    async with opened(handler) as (server, session):
+        calls = [asyncio.ensure_future(call(session)) for _ in range(20)]
+        with anyio.fail_after(10):
+            while sum(done.done() for done in calls) < 10:
+                await asyncio.wait([running for running in calls if not running.done()], return_when="FIRST_COMPLETED")
+            release.set()
+            outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert outcomes.count(b"{}") == 10
+    assert sum(isinstance(outcome, UpstreamError) for outcome in outcomes) == 10
+
+
+async def test_calls_in_a_row_share_a_connection_and_calls_at_once_have_one_each() -> None:
+    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
+        await request.result(b"{}")
+
+    async with opened(handler) as (server, session):
+        for _ in range(5):
+            await call(session)
+        assert server.connections == 1
+        await asyncio.gather(*(call(session) for _ in range(150)))
+        assert server.connections == 150
+
+
+async def test_a_connection_that_has_been_idle_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "KEEP_ALIVE_S", 0.1)
+
+    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
+        await request.result(b"{}")
+
+    async with opened(handler) as (server, session):
+        await call(session)
+        await anyio.sleep(0.3)
+        await call(session)
+        assert server.connections == 2
+
+
+async def test_cookies_are_not_kept() -> None:
+    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
+        await request.answer(response(request), headers="set-cookie: a=b; path=/\r\n")
+
+    # By name: cookies of bare addresses are dropped anyway.
+    async with raw_server(handler) as server, opener(server.url.replace("127.0.0.1", "localhost")).open() as session:
+        await call(session)
+        await call(session)
+    assert "cookie" not in server.requests[1].headers
+
+
+async def test_a_server_that_is_not_there_is_told_as_such() -> None:
+    with pytest.raises(OpenError) as error:
+        async with opener(f"http://127.0.0.1:{free_port()}/mcp").open():
+            pass
+    assert error.value.fault == "Connection refused"
+
+
+async def test_a_server_that_is_not_mcp_is_told_as_such() -> None:
+    async with raw_server(forbid, discovers=False) as server:
+        with pytest.raises(OpenError) as error:
+            async with opener(server.url).open():
+                pass
+    assert error.value.fault == "Protocol error"
+
+
+INITIALIZED = b'{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{"name":"old","version":"1"}}'
+
+
+class OldServer:
+    """A server of the handshake era, which can forget its sessions."""
+
+    def __init__(self, *, unknown_session: int = 404) -> None:
+        self.sessions: list[str] = []
+        self.known: set[str] = set()
+        self.unknown_session = unknown_session
+        self.seen: list[Request] = []
+        self.hold = asyncio.Event()
+        self.hold.set()
+
+    async def handle(self, request: Request, reader: asyncio.StreamReader) -> None:
+        self.seen.append(request)
+        session = request.headers.get("mcp-session-id")
+        method = request.json["method"] if request.body else request.method
+        if request.headers.get("mcp-protocol-version") == "2026-07-28":
+            await request.answer(b"Bad Request", status=400, kind="text/plain")
+        elif method == "initialize":
+            self.sessions.append(f"s{len(self.sessions)}")
+            self.known.add(self.sessions[-1])
+            await request.answer(response(request, INITIALIZED), headers=f"mcp-session-id: {self.sessions[-1]}\r\n")
+        elif session not in self.known:
+            error = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"unknown session"}}'
+            await request.answer(error, status=self.unknown_session)
+        elif method.startswith("notifications/") or method == "DELETE":
+            await request.answer(status=202)
+        else:
+            await self.hold.wait()
+            await request.result(b"{}")
+
+    def methods(self) -> list[str]:
+        return [request.json["method"] if request.body else request.method for request in self.seen]
+
+
+async def test_a_server_of_the_handshake_era_is_greeted_and_left_as_it_wants() -> None:
+    old = OldServer()
+    async with raw_server(old.handle, discovers=False) as server, opener(server.url).open() as session:
+        assert session.server_info.protocol_version == "2025-06-18"
+        assert await call(session) == b"{}"
+    assert old.methods() == [
+        "server/discover",
+        "initialize",
+        "notifications/initialized",
+        "tools/call",
+        "DELETE",
+    ]
+    called = old.seen[3]
+    assert called.headers["mcp-session-id"] == "s0"
+    assert called.headers["mcp-protocol-version"] == "2025-06-18"
+    assert "mcp-method" not in called.headers
+    assert called.json["params"] == {"name": "x", "arguments": {}}
+
+
+@pytest.mark.parametrize("status", [400, 404])
+async def test_calls_that_meet_a_forgotten_session_shake_hands_once_and_are_answered(status: int) -> None:
+    old = OldServer(unknown_session=status)
+    async with raw_server(old.handle, discovers=False) as server, opener(server.url).open() as session:
+        old.known.clear()
+        with anyio.fail_after(10):
+            assert await asyncio.gather(*(call(session) for _ in range(20))) == [b"{}"] * 20
+        assert old.sessions == ["s0", "s1"]
+
+
+async def test_a_server_that_forgets_every_session_is_an_upstream_error() -> None:
+    old = OldServer()
+    async with raw_server(old.handle, discovers=False) as server, opener(server.url).open() as session:
+        old.known = NothingEver()
+        with anyio.fail_after(5), pytest.raises(UpstreamError):
+            await call(session)
+
+
+class NothingEver(set[str]):
+    def add(self, element: str) -> None:
+        pass
+
+
+async def test_in_the_handshake_era_a_cancelled_call_is_said_to_be_so() -> None:
+    old = OldServer()
+    async with raw_server(old.handle, discovers=False) as server, opener(server.url).open() as session:
+        old.hold.clear()
+        with pytest.raises(DeadlineExceededError):
+            await call(session, timeout_s=0.2)
+        await until(lambda: "notifications/cancelled" in old.methods())
+        cancelled = old.seen[-1]
+        assert cancelled.json["params"]["requestId"] == old.seen[-2].json["id"]
+        assert cancelled.headers["mcp-session-id"] == "s0"

@@ -1,0 +1,1 @@
+"""MCP servers to test against: one well-behaved, written with the official SDK, and one for every fault."""

@@ -1,0 +1,288 @@
+"""The keeper, with sessions that do what the test says and a clock that the test moves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from bus_schemas.workers import ServerFault
+from services.runtime.errors import DeadlineExceededError, NoWorkerError, QueryError, UpstreamError
+from services.worker.mcp.keeper import SessionKeeper, Status
+from services.worker.mcp.session import NOTHING, ListedCatalogue, OpenError, ProgressCallback, ServerInfo
+
+pytestmark = pytest.mark.anyio
+
+
+class World:
+    """The clock, and the server that may or may not be there."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.fault: ServerFault | None = None
+        self.opened: list[FakeSession] = []
+        self._sleepers: list[tuple[float, asyncio.Event]] = []
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            woken = asyncio.Event()
+            self._sleepers.append((self.now + seconds, woken))
+            await woken.wait()
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass, a tenth of a second at a time, and everybody do what is due."""
+        until = self.now + seconds
+        while self.now < until - 1e-9:
+            self.now = round(self.now + 0.1, 6)
+            for sleeper in [sleeper for sleeper in self._sleepers if sleeper[0] <= self.now + 1e-9]:
+                self._sleepers.remove(sleeper)
+                sleeper[1].set()
+            await settle()
+
+    @asynccontextmanager
+    async def open_session(self) -> AsyncIterator["FakeSession"]:
+        if self.fault is not None:
+            raise OpenError(self.fault)
+        session = FakeSession(self)
+        self.opened.append(session)
+        yield session
+        session.is_closed = True
+
+
+async def settle() -> None:
+    for _ in range(12):
+        await asyncio.sleep(0)
+
+
+class FakeSession:
+    server_info = ServerInfo(name="fake", version="1", protocol_version="2026-07-28", era="modern")
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.last_heard_at = world.now
+        self.lost: asyncio.Future[ServerFault] = asyncio.get_running_loop().create_future()
+        self.changed = asyncio.Event()
+        self.tools: list[dict[str, Any]] = [{"name": "a"}]
+        self.probe_error: Callable[[], QueryError] | None = None
+        self.probes = 0
+        self.calls: list[asyncio.Future[bytes]] = []
+        self.is_closed = False
+
+    async def request(
+        self,
+        method: str,
+        params: bytes,
+        *,
+        timeout_s: float,
+        meta: Mapping[str, Any] = NOTHING,
+        headers: Mapping[str, str] = NOTHING,
+        on_progress: ProgressCallback | None = None,
+    ) -> bytes:
+        call: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.calls.append(call)
+        return await call
+
+    async def catalogue(self) -> ListedCatalogue:
+        return ListedCatalogue(tools=list(self.tools))
+
+    async def probe(self, timeout_s: float) -> float:
+        self.probes += 1
+        if self.probe_error is not None:
+            raise self.probe_error()
+        self.last_heard_at = self.world.now
+        return 0.012
+
+    async def lists_changed(self) -> None:
+        await self.changed.wait()
+        self.changed.clear()
+
+    async def closed(self) -> ServerFault:
+        return await asyncio.shield(self.lost)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@asynccontextmanager
+async def keeping(world: World, *, owns_process: bool = True) -> AsyncIterator[SessionKeeper]:
+    keeper = SessionKeeper(world.open_session, owns_process=owns_process, clock=lambda: world.now, sleep=world.sleep)
+    task = asyncio.create_task(keeper.run())
+    await settle()
+    try:
+        with anyio.fail_after(10):
+            yield keeper
+        assert not task.done() or task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def latency(keeper: SessionKeeper) -> float | None:
+    return keeper.latency_s
+
+
+def state(keeper: SessionKeeper) -> str:
+    return keeper.status.state
+
+
+def call(keeper: SessionKeeper, timeout_s: float = 30) -> "asyncio.Task[bytes]":
+    return asyncio.create_task(keeper.request("tools/call", b"{}", timeout_s=timeout_s))
+
+
+async def test_a_session_that_opens_is_up_with_its_catalogue(world: World) -> None:
+    async with keeping(world) as keeper:
+        assert keeper.status == Status("up", None, ListedCatalogue(tools=[{"name": "a"}]), FakeSession.server_info, 0)
+        assert keeper.session is world.opened[0]
+
+
+async def test_calls_go_to_the_session_of_the_moment(world: World) -> None:
+    async with keeping(world) as keeper:
+        calling = call(keeper)
+        await settle()
+        world.opened[0].calls[0].set_result(b'{"x":1}')
+        assert await calling == b'{"x":1}'
+
+
+async def test_a_lost_session_is_opened_again_at_once(world: World) -> None:
+    async with keeping(world) as keeper:
+        world.opened[0].lost.set_result(ServerFault.PROCESS_EXITED)
+        await settle()
+        assert world.opened[0].is_closed
+        assert len(world.opened) == 2
+        assert (state(keeper), keeper.status.restarts) == ("up", 1)
+
+
+async def test_while_a_server_is_down_the_fault_is_told_and_calls_were_not_executed(world: World) -> None:
+    async with keeping(world) as keeper:
+        world.fault = ServerFault.CONNECTION_REFUSED
+        world.opened[0].lost.set_result(ServerFault.PROCESS_EXITED)
+        await settle()
+        assert state(keeper) == "down"
+        assert keeper.status.fault == ServerFault.CONNECTION_REFUSED
+        assert keeper.status.catalogue is not None
+        with pytest.raises(NoWorkerError):
+            await call(keeper)
+
+
+async def test_a_server_that_never_came_up_is_starting_and_then_down(world: World) -> None:
+    keeper = SessionKeeper(world.open_session, owns_process=True, clock=lambda: world.now, sleep=world.sleep)
+    assert state(keeper) == "starting"
+    world.fault = ServerFault.PROCESS_EXITED
+    async with keeping(world) as keeper:
+        assert (state(keeper), keeper.status.catalogue) == ("down", None)
+
+
+async def test_a_crash_loop_slows_down_and_a_stable_session_ends_it(world: World) -> None:
+    world.fault = ServerFault.PROCESS_EXITED
+    async with keeping(world) as keeper:
+        await world.advance(10)
+        # At once, then after 0.2, 0.4, 0.8, 1.6, 3.2 seconds; the next after 6.4 more.
+        assert keeper.status.restarts == 6
+        world.fault = None
+        await world.advance(15)
+        assert state(keeper) == "up"
+        restarts = keeper.status.restarts
+        await world.advance(11)
+        world.opened[-1].lost.set_result(ServerFault.PROCESS_EXITED)
+        await settle()
+        assert (state(keeper), keeper.status.restarts) == ("up", restarts + 1)
+
+
+async def test_a_server_at_a_url_is_served_again_within_a_second_of_its_return(world: World) -> None:
+    world.fault = ServerFault.CONNECTION_REFUSED
+    async with keeping(world, owns_process=False) as keeper:
+        await world.advance(120)
+        world.fault = None
+        await world.advance(0.6)
+        assert state(keeper) == "up"
+
+
+async def test_the_probe_measures_the_round_trip(world: World) -> None:
+    async with keeping(world) as keeper:
+        assert keeper.latency_s is None
+        await world.advance(2.1)
+        assert latency(keeper) == 0.012
+        await world.advance(10)
+        assert world.opened[0].probes == 6
+
+
+async def test_a_silent_server_is_withdrawn_and_is_back_when_it_answers(world: World) -> None:
+    async with keeping(world) as keeper:
+        world.opened[0].probe_error = DeadlineExceededError
+        await world.advance(2.1)
+        assert (state(keeper), keeper.status.fault) == ("down", ServerFault.NOT_RESPONDING)
+        with pytest.raises(NoWorkerError):
+            await call(keeper)
+        world.opened[0].probe_error = None
+        await world.advance(0.6)
+        assert (state(keeper), keeper.status.fault, keeper.status.restarts) == ("up", None, 0)
+
+
+async def test_a_silent_process_is_started_afresh_after_a_minute(world: World) -> None:
+    async with keeping(world) as keeper:
+        world.opened[0].probe_error = DeadlineExceededError
+        await world.advance(59)
+        assert len(world.opened) == 1
+        await world.advance(2)
+        assert world.opened[0].is_closed
+        assert (state(keeper), len(world.opened)) == ("up", 2)
+
+
+async def test_a_busy_server_serves_on_until_the_deadlines_of_its_calls(world: World) -> None:
+    async with keeping(world) as keeper:
+        calling = call(keeper, timeout_s=20)
+        await settle()
+        world.opened[0].probe_error = DeadlineExceededError
+        await world.advance(19)
+        assert state(keeper) == "up"
+        await world.advance(4)
+        assert state(keeper) == "down"
+        calling.cancel()
+        await asyncio.wait([calling])
+
+
+async def test_a_failed_call_is_followed_by_a_probe_at_once(world: World) -> None:
+    async with keeping(world) as keeper:
+        session = world.opened[0]
+        await world.advance(0.3)
+        for _ in range(3):
+            calling = call(keeper)
+            await settle()
+            session.calls[-1].set_exception(UpstreamError())
+            with pytest.raises(UpstreamError):
+                await calling
+        await settle()
+        # One for all three: failing calls must not become a flood of probes.
+        assert session.probes == 1
+
+
+async def test_a_change_of_the_lists_is_told(world: World) -> None:
+    async with keeping(world) as keeper:
+        statuses = keeper.statuses()
+        assert (await anext(statuses)).catalogue == ListedCatalogue(tools=[{"name": "a"}])
+        world.opened[0].tools.append({"name": "b"})
+        world.opened[0].changed.set()
+        status = await anext(statuses)
+        assert status.catalogue == ListedCatalogue(tools=[{"name": "a"}, {"name": "b"}])
+        await statuses.aclose()  # type: ignore[attr-defined]
+
+
+async def test_lists_are_read_again_when_a_server_is_back(world: World) -> None:
+    async with keeping(world) as keeper:
+        world.opened[0].probe_error = DeadlineExceededError
+        await world.advance(2.1)
+        world.opened[0].tools.append({"name": "b"})
+        world.opened[0].probe_error = None
+        await world.advance(0.6)
+        assert keeper.status.catalogue == ListedCatalogue(tools=[{"name": "a"}, {"name": "b"}])
+
+
+async def test_lists_are_read_again_now_and_then(world: World) -> None:
+    async with keeping(world) as keeper:
+        world.opened[0].tools.append({"name": "b"})
+        await world.advance(61)
+        assert keeper.status.catalogue == ListedCatalogue(tools=[{"name": "a"}, {"name": "b"}])

@@ -1,0 +1,90 @@
+"""Envelopes are read and written; what they hold stays as it is."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.runtime.errors import ResultTooLargeError, UpstreamError, UpstreamRefusedError
+from services.worker.mcp.messages import (
+    Message,
+    NoMessageError,
+    decode_error,
+    decode_message,
+    encode_answer,
+    encode_request,
+    outcome,
+    salvage_id,
+)
+from services.worker.mcp.session import MAX_RESULT_BYTES
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+OBJECTS = st.dictionaries(st.text().filter(lambda key: key != "_meta"), JSON, max_size=5)
+
+
+@given(OBJECTS, st.sampled_from([{}, {"traceparent": "00-é"}]), st.sampled_from([None, 2]))
+def test_meta_is_added_and_nothing_else_changes(
+    params: dict[str, Any], meta: dict[str, Any], indent: int | None
+) -> None:
+    line = encode_request(7, "tools/call", json.dumps(params, indent=indent).encode(), meta)
+    expected = {**params, "_meta": meta} if meta else params
+    assert json.loads(line) == {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": expected}
+    assert b"\n" not in line
+
+
+def test_the_bytes_of_the_arguments_stay() -> None:
+    assert b'"a" : 1.0e5, "a":2}' in encode_request(1, "m", b'{"a" : 1.0e5, "a":2}', {"x": 1})
+
+
+@given(OBJECTS)
+def test_a_result_is_the_bytes_that_came(result: dict[str, Any]) -> None:
+    data = json.dumps(result, indent=1).encode()
+    message = decode_message(b'{"jsonrpc": "2.0", "result": %s, "id": 3}' % data)
+    assert (message.id, message.is_response, outcome(message)) == (3, True, data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"[]", b"7", b'{"id":{}}', b'{"result":NaN}', b'{"result":"\xff"}', b'{"result":"\\ud800"}', b"[" * 10**5],
+)
+def test_what_is_no_message_is_refused(data: bytes) -> None:
+    with pytest.raises(NoMessageError):
+        decode_message(data)
+
+
+def test_requests_and_notifications_are_no_responses() -> None:
+    assert not decode_message(b'{"id":1,"method":"ping"}').is_response
+    assert not decode_message(b'{"method":"notifications/progress","params":{}}').is_response
+    assert not decode_message(b'{"hello":"world"}').is_response
+
+
+def test_an_error_is_the_bytes_that_came() -> None:
+    with pytest.raises(UpstreamRefusedError) as refusal:
+        outcome(decode_message(b'{"id":1,"error": {"code":-1 , "message":"x"}}'))
+    assert refusal.value.mcp_error == b'{"code":-1 , "message":"x"}'
+    assert decode_error(refusal.value.mcp_error).code == -1
+    assert decode_error(b'"nonsense"').code == 0
+
+
+def test_a_result_must_be_an_object_of_bearable_size() -> None:
+    with pytest.raises(UpstreamError):
+        outcome(decode_message(b'{"id":1,"result":[]}'))
+    with pytest.raises(ResultTooLargeError):
+        outcome(decode_message(b'{"id":1,"result":{"x":"' + b"x" * MAX_RESULT_BYTES + b'"}}'))
+
+
+def test_the_id_of_a_broken_response_is_found_where_that_is_possible() -> None:
+    assert salvage_id(b'{"result":{"x":NaN,"y":"\xff"},"id":9}') == 9
+    assert salvage_id(b"no json") is None
+    assert salvage_id(b"[1]") is None
+
+
+def test_a_ping_is_answered_and_what_we_cannot_do_is_refused() -> None:
+    assert json.loads(encode_answer(Message(id="s", method="ping"))) == {"jsonrpc": "2.0", "id": "s", "result": {}}
+    assert json.loads(encode_answer(Message(id=1, method="roots/list")))["error"]["code"] == -32601

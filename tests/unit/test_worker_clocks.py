@@ -1,0 +1,47 @@
+"""How late a message is, whatever the sender's clock says."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.worker.clocks import SenderClock, SenderClocks
+
+OFFSETS = st.floats(-30, 30)
+
+
+@given(offset=OFFSETS, delay=st.floats(0.01, 100))
+def test_a_delay_is_found_whatever_the_offset_of_the_clocks(offset: float, delay: float) -> None:
+    clock = SenderClock()
+    for second in range(10):
+        assert clock.delay_s(1000.0 + second + offset, 1000.0 + second) == pytest.approx(0, abs=1e-6)
+
+    assert clock.delay_s(1010.0 + offset, 1010.0 + delay) == pytest.approx(delay, abs=1e-6)
+
+
+@given(offset=OFFSETS)
+def test_a_first_message_within_the_allowance_counts_as_on_time(offset: float) -> None:
+    assert SenderClock().delay_s(1000.0 - offset, 1000.0) == 0
+
+
+def test_a_first_message_beyond_the_allowance_is_late() -> None:
+    assert SenderClock().delay_s(1000.0, 1090.0) == pytest.approx(60)
+
+
+def test_a_clock_that_was_set_is_believed_within_two_minutes() -> None:
+    clock = SenderClock()
+    clock.delay_s(1000.0, 1000.0)
+    for second in range(1, 200):
+        late = clock.delay_s(1000.0 + second - 20.0, 1000.0 + second)  # set back by 20 s
+
+    assert late == pytest.approx(0)
+
+
+def test_senders_have_clocks_of_their_own_and_the_oldest_is_forgotten() -> None:
+    now = 1000.0
+    clocks = SenderClocks(lambda: now, most=2)
+    clocks.delay_s("a", 990.0)
+    clocks.delay_s("b", 1000.0)
+    assert clocks.delay_s("a", 985.0) == pytest.approx(5)
+
+    clocks.delay_s("c", 1000.0)
+    assert clocks.delay_s("a", 985.0) == 0  # unknown again

@@ -1,0 +1,105 @@
+"""Slots: bounded, fair, and honest about a wait that is not worth beginning."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+
+import anyio
+import pytest
+
+from services.runtime.errors import OverloadedError
+from services.worker.slots import Slots
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+
+def soon() -> float:
+    return time.monotonic() + 5
+
+
+async def test_no_more_than_the_count_run_at_once_and_the_rest_in_the_order_they_came() -> None:
+    slots = Slots(2, longest_line=10, clock=time.monotonic)
+    running, most, order = 0, 0, []
+
+    async def call(number: int) -> None:
+        nonlocal running, most
+        async with slots.hold(soon()):
+            running += 1
+            most = max(most, running)
+            order.append(number)
+            await asyncio.sleep(0)
+            running -= 1
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            for number in range(8):
+                group.start_soon(call, number)
+
+    assert most == 2
+    assert order == list(range(8))
+    assert (slots.in_use, slots.waiting) == (0, 0)
+
+
+async def test_a_full_line_is_overloaded_at_once() -> None:
+    slots = Slots(1, longest_line=0, clock=time.monotonic)
+    async with slots.hold(soon()):
+        with pytest.raises(OverloadedError):
+            async with slots.hold(soon()):
+                pytest.fail("there was no slot")
+
+
+async def test_a_wait_that_would_outlast_the_deadline_is_overloaded_at_once() -> None:
+    now = 100.0
+    slots = Slots(1, longest_line=10, clock=lambda: now)
+    async with slots.hold(200):
+        now += 10.0  # a call takes ten seconds
+    assert slots.expected_wait_s() > 0.5
+    async with slots.hold(200):
+        with pytest.raises(OverloadedError):
+            async with slots.hold(now + 0.5):
+                pytest.fail("there was no slot")
+
+
+async def test_a_slot_that_does_not_come_by_the_deadline_is_overloaded_then() -> None:
+    slots = Slots(1, longest_line=10, clock=time.monotonic)
+    async with slots.hold(soon()):
+        with anyio.fail_after(5):
+            with pytest.raises(OverloadedError):
+                async with slots.hold(time.monotonic() + 0.05):
+                    pytest.fail("there was no slot")
+        assert slots.waiting == 0
+
+
+async def test_a_waiter_that_gives_up_leaves_its_place_and_costs_no_slot() -> None:
+    slots = Slots(1, longest_line=10, clock=time.monotonic)
+    async with AsyncExitStack() as held:
+        await held.enter_async_context(slots.hold(soon()))
+        waiter = asyncio.create_task(enter(slots))
+        await until(lambda: slots.waiting == 1)
+        waiter.cancel()
+        await asyncio.wait([waiter])
+        assert slots.waiting == 0
+
+    async with slots.hold(soon()):
+        assert slots.in_use == 1
+    assert slots.in_use == 0
+
+
+async def test_a_slot_handed_to_a_waiter_in_the_moment_it_gives_up_goes_to_the_next() -> None:
+    slots = Slots(1, longest_line=10, clock=time.monotonic)
+    async with AsyncExitStack() as held:
+        await held.enter_async_context(slots.hold(soon()))
+        leaving, next_one = asyncio.create_task(enter(slots)), asyncio.create_task(enter(slots))
+        await until(lambda: slots.waiting == 2)
+        await held.aclose()  # hands the slot to the first
+        leaving.cancel()  # before it could run
+        with anyio.fail_after(5):
+            await next_one
+
+    assert slots.in_use == 0
+
+
+async def enter(slots: Slots) -> None:
+    async with slots.hold(soon()):
+        pass
