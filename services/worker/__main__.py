@@ -38,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--url", help="reach the server here instead of where the configuration says")
     parser.add_argument("command", nargs="*", help="after --: start the server with this instead")
     arguments = parser.parse_args(argv)
-    settings = WorkerSettings()
-    return run_process(f"worker {arguments.server}", settings, live(arguments, settings))
+    return run_process(f"worker {arguments.server}", WorkerSettings, lambda settings: live(arguments, settings))
 
 
 if __name__ == "__main__":

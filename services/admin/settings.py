@@ -1,0 +1,13 @@
+"""The admin service's settings."""
+
+from pydantic import Field, NonNegativeFloat
+
+from services.runtime.http_settings import HttpSettings
+from services.runtime.settings import Port
+
+
+class AdminSettings(HttpSettings):
+    """Read once, at start, from BUSBAR_* variables."""
+
+    admin_port: Port = Field(default=8082, description="Port to listen on; 0 takes any free one.")
+    announce_s: NonNegativeFloat = Field(default=0.0, description="Nobody routes by this service; it stops at once.")

@@ -1,0 +1,129 @@
+"""HTTP: POST /v1/query → query; GET /v1/servers, tools, resources, prompts → lists."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from bus_schemas.errors import ErrorCode
+from bus_schemas.queries import MAX_BODY_BYTES, Answer
+from services.orchestrator.lists import (
+    Lists,
+    PromptItem,
+    PromptPage,
+    ResourceItem,
+    ResourcePage,
+    Selection,
+    ServerList,
+    ToolItem,
+    ToolPage,
+)
+from services.orchestrator.openapi import QUERY_BODY, problems
+from services.orchestrator.query import Context, Reply
+from services.orchestrator.state import state_of
+from services.runtime.auth.principals import Principal
+from services.runtime.errors import QueryError, UnsupportedMediaTypeError
+from services.runtime.http import read_body
+from services.runtime.ids import new_id
+
+router = APIRouter(prefix="/v1")
+
+
+_EVERYWHERE = (ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN, ErrorCode.MISDIRECTED_REQUEST)
+_OF_PATHS = {ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED}
+_OF_QUERIES = problems(*(code for code in ErrorCode if code not in _OF_PATHS))
+_OF_LISTS = problems(*_EVERYWHERE, ErrorCode.INVALID_REQUEST, ErrorCode.INTERNAL)
+
+
+def _caller(request: Request) -> Principal:
+    """Who asks. Raises UnauthorizedError, ForbiddenError."""
+    return state_of(request).authenticate(request.headers.get("authorization"), request.headers.keys())
+
+
+def _lists(request: Request) -> Lists:
+    return state_of(request).lists
+
+
+Caller = Annotated[Principal, Depends(_caller)]
+ListsOf = Annotated[Lists, Depends(_lists)]
+Wanted = Annotated[Selection, Query()]
+
+
+@router.post(
+    "/query",
+    tags=["query"],
+    summary="Ask one tool, resource or prompt of one MCP server",
+    description="The result is the MCP server's own result object, unchanged. A tool that answers `isError: true` "
+    "is a successful query.",
+    response_model=None,
+    responses={200: {"model": Answer, "description": "The server's answer"}, **_OF_QUERIES},
+    openapi_extra={"requestBody": QUERY_BODY},
+)
+async def query(request: Request) -> Response:
+    state = state_of(request)
+    received_at = time.monotonic()
+    request_id = new_id()
+    headers = request.headers
+    try:
+        principal = state.authenticate(headers.get("authorization"), headers.keys())
+        body = await read_body(request, MAX_BODY_BYTES)
+        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise UnsupportedMediaTypeError
+    except QueryError as error:
+        return _response(state.queries.refuse(error, request_id, received_at))
+    context = Context(request_id, principal, received_at, headers.get("traceparent"), headers.get("tracestate"))
+    return await _while_connected(request, state.queries.answer(body, context))
+
+
+async def _while_connected(request: Request, answering: Coroutine[Any, Any, Reply]) -> Response:
+    """Return the answer, or stop working on it when the caller hangs up."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101
+    hung_up = asyncio.ensure_future(request.receive())
+    hung_up.add_done_callback(lambda watch: None if watch.cancelled() else task.cancel())
+    try:
+        return _response(await answering)
+    except asyncio.CancelledError:
+        if not hung_up.done():
+            raise
+        task.uncancel()
+        return Response(status_code=499)  # nobody reads it; the number is nginx's for a client that closed
+    finally:
+        hung_up.cancel()
+
+
+def _response(reply: Reply) -> Response:
+    return Response(reply.body, reply.status, headers={"content-type": reply.content_type, **reply.headers})
+
+
+@router.get("/servers", tags=["catalogue"], summary="Servers and their versions", responses=_OF_LISTS)
+async def servers(caller: Caller, lists: ListsOf) -> ServerList:
+    return lists.servers(caller)
+
+
+@router.get("/tools", tags=["catalogue"], summary="Tools, as their servers define them", responses=_OF_LISTS)
+async def tools(caller: Caller, lists: ListsOf, wanted: Wanted) -> ToolPage:
+    page, after = lists.page("tool", caller, wanted)
+    return ToolPage(
+        tools=[ToolItem(server=name, version=version, tool=tool) for name, version, tool in page], next_cursor=after
+    )
+
+
+@router.get("/resources", tags=["catalogue"], summary="Resources, as their servers define them", responses=_OF_LISTS)
+async def resources(caller: Caller, lists: ListsOf, wanted: Wanted) -> ResourcePage:
+    page, after = lists.page("resource", caller, wanted)
+    return ResourcePage(
+        resources=[ResourceItem(server=name, version=version, resource=one) for name, version, one in page],
+        next_cursor=after,
+    )
+
+
+@router.get("/prompts", tags=["catalogue"], summary="Prompts, as their servers define them", responses=_OF_LISTS)
+async def prompts(caller: Caller, lists: ListsOf, wanted: Wanted) -> PromptPage:
+    page, after = lists.page("prompt", caller, wanted)
+    return PromptPage(
+        prompts=[PromptItem(server=name, version=version, prompt=one) for name, version, one in page],
+        next_cursor=after,
+    )

@@ -1,0 +1,76 @@
+"""NATS: `mcp.v1.query` → query. The same JSON as over HTTP, the same answers, the status in a header."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from bus_schemas import envelope, subjects
+from services.orchestrator.query import Context, QueryService, Reply
+from services.runtime.auth.principals import Principal
+from services.runtime.bus import Bus, BusAwayError, BusMessage
+from services.runtime.bus.connection import MessageTooLargeError
+from services.runtime.errors import QueryError, ResultTooLargeError
+from services.runtime.ids import new_id
+
+Authenticate = Callable[[str | None], Principal]
+
+
+class BusApi:
+    """Takes queries off the bus; each is a task, so that the bus's callback never waits."""
+
+    def __init__(self, bus: Bus, queries: QueryService, authenticate: Authenticate) -> None:
+        self._bus = bus
+        self._queries = queries
+        self._authenticate = authenticate
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def take(self, message: BusMessage) -> None:
+        task = asyncio.create_task(self._answer(message, time.monotonic()))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def finish(self, longest_s: float) -> None:
+        """Return when every query that was taken has been answered, or after `longest_s` seconds."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=longest_s)
+
+    async def _answer(self, message: BusMessage, received_at: float) -> None:
+        headers = message.headers or {}
+        request_id = new_id()
+        try:
+            principal = self._authenticate(headers.get(envelope.AUTHORIZATION))
+        except QueryError as error:
+            reply = self._queries.refuse(error, request_id, received_at)
+        else:
+            context = Context(
+                request_id,
+                principal,
+                received_at,
+                headers.get(envelope.TRACEPARENT),
+                headers.get(envelope.TRACESTATE),
+            )
+            reply = await self._queries.answer(message.data, context)
+        if not message.reply:
+            return
+        try:
+            await self._send(message.reply, reply)
+        except MessageTooLargeError:
+            await self._send(message.reply, self._queries.refuse(ResultTooLargeError(), request_id, received_at))
+        except BusAwayError:
+            return
+
+    async def _send(self, subject: str, reply: Reply) -> None:
+        headers = {envelope.STATUS: str(reply.status), "content-type": reply.content_type, **reply.headers}
+        await self._bus.publish(subject, reply.body, headers=headers)
+
+
+@asynccontextmanager
+async def serving_bus_queries(api: BusApi, bus: Bus, *, drain_s: float) -> AsyncIterator[None]:
+    """Take queries while the context lasts; leaving it answers all that came."""
+    subscription = await bus.subscribe(subjects.QUERY, api.take, queue=subjects.QUERY_QUEUE)
+    try:
+        yield
+    finally:
+        await subscription.drain()
+        await api.finish(drain_s)

@@ -1,0 +1,148 @@
+"""What live workers offer, by server and version: derived from the fleet, in memory, anew only when it changed."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from bus_schemas.queries import Query
+from bus_schemas.workers import Catalogue, Definition, WorkerState
+from services.orchestrator.arguments import ArgumentCheck
+from services.runtime.fleet import Fleet, Worker
+
+
+@dataclass(slots=True)
+class Tool:
+    """One tool of one version; its schema is compiled when it is first called."""
+
+    definition: Definition
+    _check: ArgumentCheck | None = None
+
+    def check(self, arguments: dict[str, Any]) -> None:
+        """Raises InvalidArgumentsError."""
+        if self._check is None:
+            self._check = ArgumentCheck(self.definition.get("inputSchema"))
+        self._check.check(arguments)
+
+
+class Offer:
+    """What one catalogue holds, by name. Versions and workers that announce the same catalogue share one."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+
+    @cached_property
+    def tools(self) -> Mapping[str, Tool]:
+        return {str(tool.get("name")): Tool(tool) for tool in self.catalogue.tools}
+
+    @cached_property
+    def prompts(self) -> Mapping[str, Definition]:
+        return {str(prompt.get("name")): prompt for prompt in self.catalogue.prompts}
+
+    @cached_property
+    def resources(self) -> Mapping[str, Definition]:
+        return {str(resource.get("uri")): resource for resource in self.catalogue.resources}
+
+    def offers(self, query: Query) -> bool:
+        """Whether the query's tool, prompt or resource is listed."""
+        if query.tool is not None:
+            return query.tool in self.tools
+        if query.prompt is not None:
+            return query.prompt in self.prompts
+        return query.resource in self.resources
+
+
+@dataclass(slots=True)
+class LiveVersion:
+    """One version of a server that has a live worker."""
+
+    server: str
+    version: str
+    offer: Offer
+    first_started_at: float
+    instances: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class LiveServer:
+    """A server that has a live worker."""
+
+    name: str
+    versions: dict[str, LiveVersion] = field(default_factory=dict)
+
+    @property
+    def first_version(self) -> str:
+        """The version whose live worker started first."""
+        return min(self.versions.values(), key=lambda live: (live.first_started_at, live.version)).version
+
+
+class CatalogueView:
+    """The fleet as routing sees it. Serving workers only; where none serves, draining ones, which still answer."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._revision = -1
+        self._servers: dict[str, LiveServer] = {}
+        self._gone: dict[str, LiveServer] = {}
+        self._offers: dict[int, Offer] = {}
+
+    def servers(self) -> Mapping[str, LiveServer]:
+        """Every server with a live worker whose catalogue is known."""
+        if self._revision != self._fleet.revision:
+            self._revision = self._fleet.revision
+            self._rebuild()
+        return self._servers
+
+    def live(self, server: str) -> LiveServer | None:
+        return self.servers().get(server)
+
+    def is_known(self, server: str) -> bool:
+        """Whether the server was ever announced."""
+        return self._fleet.was_seen(server)
+
+    def offerers(self, query: Query) -> Iterable[str]:
+        """The live servers that list what the query asks for."""
+        return _offering(self.servers(), query)
+
+    def former_offerers(self, query: Query) -> Iterable[str]:
+        """The servers that listed it when they last had a live worker, and have none now."""
+        return _offering(self._gone, query)
+
+    def _rebuild(self) -> None:
+        servers: dict[str, LiveServer] = {}
+        used: dict[int, Offer] = {}
+        for wanted in (WorkerState.SERVING, WorkerState.DRAINING):
+            for worker in self._fleet.workers():
+                if worker.report.state is wanted and (offer := self._offer(worker, used)) is not None:
+                    _enter(servers, worker, offer, is_last_resort=wanted is WorkerState.DRAINING)
+        self._gone = {name: gone for name, gone in {**self._gone, **self._servers}.items() if name not in servers}
+        self._servers, self._offers = servers, used
+
+    def _offer(self, worker: Worker, used: dict[int, Offer]) -> Offer | None:
+        catalogue = self._fleet.catalogue(worker)
+        if catalogue is None:
+            return None
+        key = id(catalogue)  # the fleet holds one object per distinct catalogue
+        offer = used.get(key) or self._offers.get(key)
+        if offer is None or offer.catalogue is not catalogue:
+            offer = Offer(catalogue)
+        used[key] = offer
+        return offer
+
+
+def _offering(servers: Mapping[str, LiveServer], query: Query) -> Iterator[str]:
+    for name, server in servers.items():
+        if any(live.offer.offers(query) for live in server.versions.values()):
+            yield name
+
+
+def _enter(servers: dict[str, LiveServer], worker: Worker, offer: Offer, *, is_last_resort: bool) -> None:
+    report = worker.report
+    server = servers.setdefault(report.server, LiveServer(report.server))
+    live = server.versions.get(report.version)
+    if live is None:
+        live = server.versions[report.version] = LiveVersion(report.server, report.version, offer, report.started_at)
+    elif is_last_resort:
+        return
+    live.first_started_at = min(live.first_started_at, report.started_at)
+    live.instances.append(report.instance)

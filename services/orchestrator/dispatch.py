@@ -1,0 +1,201 @@
+"""One attempt: the call goes out to a queue group, its outcome comes back, or the reason why there is none."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from bus_schemas import envelope, subjects
+from bus_schemas.calls import CallHeaders, CancelCall, ChunkHeaders, ErrorHeaders, ResultHeaders
+from bus_schemas.envelope import Kind
+from bus_schemas.errors import ErrorCode
+from services.runtime.bus import Bus, BusAwayError, BusMessage, Exchange, Inbox
+from services.runtime.bus.chunks import Assembly, DamagedError
+from services.runtime.bus.connection import MessageTooLargeError
+from services.runtime.bus.inbox import NoRespondersError
+from services.runtime.errors import (
+    DeadlineExceededError,
+    DeadlinePassedError,
+    InternalError,
+    NoWorkerError,
+    OverloadedError,
+    PayloadTooLargeError,
+    QueryError,
+    ResultTooLargeError,
+    UpstreamError,
+    UpstreamRefusedError,
+)
+from services.runtime.fleet import Fleet, Report
+
+_MARGIN_S = 0.5
+"""A worker that lives has acknowledged a call after this time, or answered it (it does so after 0.1 s)."""
+
+_NOT_EXECUTED: dict[ErrorCode, type[QueryError]] = {
+    error.code: error for error in (NoWorkerError, OverloadedError, DeadlinePassedError)
+}
+_MAYBE_EXECUTED: dict[ErrorCode, type[QueryError]] = {
+    error.code: error
+    for error in (DeadlineExceededError, UpstreamError, UpstreamRefusedError, ResultTooLargeError, InternalError)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One attempt at a query."""
+
+    server: str
+    version: str
+    body: bytes
+    request_id: str
+    attempt: int
+    principal: str
+    deadline: float
+    """By time.monotonic()."""
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The MCP server's result, byte for byte, who gave it, and where the time went."""
+
+    result: bytes
+    instance: str
+    upstream_us: int
+    queue_us: int
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """A call that has been sent and not been answered."""
+
+    call: Call
+    exchange: Exchange
+    sent_at: float
+    holder: str | None = None
+
+
+class Dispatcher:
+    """Sends calls to workers and waits for their outcome; never longer than the deadline."""
+
+    def __init__(self, bus: Bus, inbox: Inbox, fleet: Fleet) -> None:
+        self._bus = bus
+        self._inbox = inbox
+        self._flights: set[_Flight] = set()
+        fleet.on_death(self._worker_died)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._flights)
+
+    async def call(self, call: Call) -> Outcome:
+        """Return the outcome of one attempt.
+
+        Raises:
+            NotExecutedError: the call certainly never ran.
+            MaybeExecutedError: it may have run: the deadline passed, the server or its worker died.
+            RefusedError: the server refused it, or its result is too large.
+            asyncio.CancelledError: the caller went away; the worker has been told.
+        """
+        now = time.monotonic()
+        remaining_ms = int((call.deadline - now) * 1000)
+        if remaining_ms <= 0:
+            raise DeadlinePassedError
+        headers = CallHeaders(
+            request_id=call.request_id,
+            timeout_ms=remaining_ms,
+            sent_at_ms=time.time_ns() // 1_000_000,
+            attempt=call.attempt,
+            principal=call.principal,
+            traceparent=call.traceparent,
+            tracestate=call.tracestate,
+        )
+        with self._inbox.expect() as exchange:
+            await self._send(call, headers, exchange)
+            flight = _Flight(call, exchange, now)
+            self._flights.add(flight)
+            try:
+                async with asyncio.timeout_at(call.deadline):
+                    return await _outcome(flight)
+            except NoRespondersError as error:
+                raise NoWorkerError from error
+            except TimeoutError as error:
+                await self._cancel(call)
+                raise DeadlineExceededError from error
+            except asyncio.CancelledError:
+                await self._cancel(call)
+                raise
+            finally:
+                self._flights.discard(flight)
+
+    async def _send(self, call: Call, headers: CallHeaders, exchange: Exchange) -> None:
+        try:
+            await self._bus.publish(
+                subjects.call(call.server, call.version),
+                call.body,
+                headers=headers.encode(),
+                reply=exchange.reply_to,
+            )
+        except BusAwayError as error:
+            raise NoWorkerError from error
+        except MessageTooLargeError as error:
+            raise PayloadTooLargeError from error
+
+    async def _cancel(self, call: Call) -> None:
+        """Tell the workers that nobody waits any more; best effort."""
+        try:
+            message = CancelCall(request_id=call.request_id, attempt=call.attempt)
+            await self._bus.publish(subjects.cancel(call.server), message.encode())
+        except BusAwayError:
+            return
+
+    def _worker_died(self, report: Report) -> None:
+        """Fail the calls that the dead worker held: those it acknowledged, and those that nobody has."""
+        now = time.monotonic()
+        for flight in self._flights:
+            if (flight.call.server, flight.call.version) != (report.server, report.version):
+                continue
+            unclaimed = flight.holder is None and now - flight.sent_at > _MARGIN_S
+            if flight.holder == report.instance or unclaimed:
+                flight.exchange.fail(UpstreamError())
+
+
+async def _outcome(flight: _Flight) -> Outcome:
+    assembly = Assembly()
+    while True:
+        reply = await flight.exchange.next()
+        try:
+            outcome = _read(flight, assembly, reply)
+        except (ValueError, DamagedError) as error:
+            raise UpstreamError from error  # a worker that does not keep to the protocol
+        if outcome is not None:
+            return outcome
+
+
+def _read(flight: _Flight, assembly: Assembly, reply: BusMessage) -> Outcome | None:
+    """Return the outcome if this reply completes it; a kind that a later release sends beside it is skipped."""
+    headers = reply.headers or {}
+    match headers.get(envelope.KIND):
+        case Kind.RESULT:
+            return _finished(ResultHeaders.decode(headers), reply.data)
+        case Kind.CHUNK:
+            part = ChunkHeaders.decode(headers)
+            result = assembly.add(part, reply.data)
+            return None if result is None else _finished(part.told, result)
+        case Kind.ERROR:
+            raise _error(reply)
+        case Kind.ACCEPTED:
+            flight.holder = headers.get(envelope.INSTANCE)
+    return None
+
+
+def _finished(told: ResultHeaders, result: bytes) -> Outcome:
+    return Outcome(result, told.instance, told.upstream_us, told.queue_us)
+
+
+def _error(reply: BusMessage) -> QueryError:
+    told = ErrorHeaders.decode(reply.headers or {})
+    if told.executed == "no":
+        return _NOT_EXECUTED.get(told.code, NoWorkerError)()
+    if told.code is ErrorCode.UPSTREAM_REFUSED:
+        return UpstreamRefusedError(mcp_error=reply.data or None)
+    return _MAYBE_EXECUTED.get(told.code, UpstreamError)()

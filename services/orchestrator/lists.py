@@ -1,0 +1,195 @@
+"""What there is, from the catalogue in memory: as much of it as the caller may use."""
+
+import base64
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from bus_schemas.errors import FieldError
+from bus_schemas.workers import Definition
+from services.orchestrator.catalogue import CatalogueView, LiveVersion
+from services.orchestrator.weights import effective_weights
+from services.runtime.auth.principals import Principal
+from services.runtime.config.policy import Policy
+from services.runtime.errors import InvalidRequestError
+
+Kind = Literal["tool", "resource", "prompt"]
+
+
+class Selection(BaseModel):
+    """Which part of a list is wanted."""
+
+    server: str | None = Field(default=None, max_length=64, description="Only of this server.")
+    q: str | None = Field(
+        default=None, max_length=256, description="Only those whose name, title, description or URI holds this text."
+    )
+    limit: int = Field(default=100, ge=1, le=1000, description="Size of a page.")
+    cursor: str | None = Field(default=None, max_length=16384, description="As the page before gave it.")
+
+
+class ListedVersion(BaseModel):
+    """One live version of a server."""
+
+    version: str
+    weight: float = Field(description="Its share of the server's queries, in percent.")
+    instances: int
+
+
+class ListedServer(BaseModel):
+    """A server as callers see it."""
+
+    name: str
+    status: Literal["connected", "disconnected"]
+    versions: list[ListedVersion]
+    tools: int
+
+
+class ServerList(BaseModel):
+    """Every server that the key may use."""
+
+    servers: list[ListedServer]
+
+
+class ToolItem(BaseModel):
+    """A tool, as its server defines it."""
+
+    server: str
+    version: str
+    tool: dict[str, Any]
+
+
+class ToolPage(BaseModel):
+    """One page of tools, by server and name."""
+
+    tools: list[ToolItem]
+    next_cursor: str | None
+
+
+class ResourceItem(BaseModel):
+    """A resource, as its server defines it."""
+
+    server: str
+    version: str
+    resource: dict[str, Any]
+
+
+class ResourcePage(BaseModel):
+    """One page of resources, by server and URI."""
+
+    resources: list[ResourceItem]
+    next_cursor: str | None
+
+
+class PromptItem(BaseModel):
+    """A prompt, as its server defines it."""
+
+    server: str
+    version: str
+    prompt: dict[str, Any]
+
+
+class PromptPage(BaseModel):
+    """One page of prompts, by server and name."""
+
+    prompts: list[PromptItem]
+    next_cursor: str | None
+
+
+class Lists:
+    """Reads the catalogue for one caller at a time."""
+
+    def __init__(self, policy: Policy, catalogue: CatalogueView) -> None:
+        self._policy = policy
+        self._catalogue = catalogue
+
+    def servers(self, principal: Principal) -> ServerList:
+        """Every configured or live server that the caller may use, by name."""
+        names = sorted({*self._policy.servers, *self._catalogue.servers()})
+        return ServerList(servers=[self._server(name, principal) for name in names if principal.may_use_server(name)])
+
+    def page(
+        self, kind: Kind, principal: Principal, wanted: Selection
+    ) -> tuple[list[tuple[str, str, Definition]], str | None]:
+        """Return a page of (server, version, definition), and the cursor of the next one.
+
+        Raises:
+            InvalidRequestError: the cursor is not one of ours.
+        """
+        after = _decode_cursor(wanted.cursor)
+        text = (wanted.q or "").casefold()
+        key = "uri" if kind == "resource" else "name"
+        page: list[tuple[str, str, Definition]] = []
+        for name, version, definition in self._definitions(kind, principal, wanted.server):
+            if (name, str(definition.get(key))) <= after or not _mentions(definition, text):
+                continue
+            if len(page) == wanted.limit:
+                return page, _encode_cursor(page[-1][0], str(page[-1][2].get(key)))
+            page.append((name, version, definition))
+        return page, None
+
+    def _server(self, name: str, principal: Principal) -> ListedServer:
+        live = self._catalogue.live(name)
+        if live is None:
+            return ListedServer(name=name, status="disconnected", versions=[], tools=0)
+        weights = effective_weights({}, live.versions, live.first_version)
+        total = sum(weights.values())
+        return ListedServer(
+            name=name,
+            status="connected",
+            versions=[
+                ListedVersion(
+                    version=version,
+                    weight=100 * weights.get(version, 0) / total,
+                    instances=len(live.versions[version].instances),
+                )
+                for version in sorted(live.versions)
+            ],
+            tools=sum(principal.may_use(name, tool) for tool in self._listed(name).offer.tools),
+        )
+
+    def _listed(self, name: str) -> LiveVersion:
+        """The version whose definitions are shown: of those with weight, the heaviest."""
+        live = self._catalogue.servers()[name]
+        weights = effective_weights({}, live.versions, live.first_version)
+        return live.versions[max(weights, key=lambda version: (weights[version], version))]
+
+    def _definitions(
+        self, kind: Kind, principal: Principal, server: str | None
+    ) -> Iterator[tuple[str, str, Definition]]:
+        for name in sorted(self._catalogue.servers()):
+            if server not in (None, name):
+                continue
+            listed = self._listed(name)
+            offer = listed.offer
+            definitions: dict[str, Definition]
+            match kind:
+                case "tool":
+                    definitions = {key: tool.definition for key, tool in offer.tools.items()}
+                case "resource":
+                    definitions = dict(offer.resources)
+                case "prompt":
+                    definitions = dict(offer.prompts)
+            for key in sorted(definitions):
+                if principal.may_use(name, key):
+                    yield name, listed.version, definitions[key]
+
+
+def _mentions(definition: Definition, text: str) -> bool:
+    return any(text in str(definition.get(key) or "").casefold() for key in ("name", "title", "description", "uri"))
+
+
+def _encode_cursor(server: str, key: str) -> str:
+    return base64.urlsafe_b64encode(f"{server}\n{key}".encode()).decode()
+
+
+def _decode_cursor(cursor: str | None) -> tuple[str, str]:
+    if not cursor:
+        return ("", "")
+    try:
+        server, newline, key = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().partition("\n")
+    except ValueError as error:  # not ASCII, not base64, not UTF-8
+        raise InvalidRequestError(errors=[FieldError(pointer="/cursor", keyword="format")]) from error
+    if not newline:
+        raise InvalidRequestError(errors=[FieldError(pointer="/cursor", keyword="format")])
+    return server, key

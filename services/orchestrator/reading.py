@@ -1,0 +1,167 @@
+"""A body's bytes → a query, or what is wrong with it. Arguments keep their own bytes."""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Never
+
+import msgspec
+from pydantic import ValidationError
+
+from bus_schemas.errors import FieldError
+from bus_schemas.queries import MAX_BODY_BYTES, Query
+from services.runtime.errors import InvalidJsonError, InvalidRequestError, PayloadTooLargeError
+
+MAX_NESTING = 64
+
+
+class _RawParts(msgspec.Struct):
+    arguments: msgspec.Raw = msgspec.Raw(b"{}")
+    input_responses: msgspec.Raw = msgspec.Raw(b"null")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadQuery:
+    """A query, and the parts of it that go to the MCP server as the caller wrote them."""
+
+    query: Query
+    raw_arguments: bytes
+    raw_input_responses: bytes | None
+
+    def body(self) -> bytes:
+        """The call for the worker: native MCP JSON without an id."""
+        query = self.query
+        if query.tool is not None:
+            method, params = "tools/call", [b'"name":' + _text(query.tool), b'"arguments":' + self.raw_arguments]
+        elif query.prompt is not None:
+            method, params = "prompts/get", [b'"name":' + _text(query.prompt), b'"arguments":' + self.raw_arguments]
+        else:
+            method, params = "resources/read", [b'"uri":' + _text(query.target)]
+        if self.raw_input_responses is not None:
+            params.append(b'"inputResponses":' + self.raw_input_responses)
+        if query.request_state is not None:
+            params.append(b'"requestState":' + _text(query.request_state))
+        return b'{"method":"%s","params":{%s}}' % (method.encode(), b",".join(params))
+
+
+def read_query(body: bytes) -> ReadQuery:
+    """Return the query in `body`.
+
+    Raises:
+        PayloadTooLargeError: it is over 1 MiB.
+        InvalidJsonError: it is not I-JSON.
+        InvalidRequestError: a field is missing, unknown or malformed; `errors` says which.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise PayloadTooLargeError
+    document = _read_i_json(body)
+    try:
+        query = Query.model_validate(document)
+        parts = msgspec.json.decode(body, type=_RawParts)
+    except ValidationError as error:
+        raise InvalidRequestError(errors=_field_errors(error)) from error
+    except msgspec.DecodeError as error:
+        raise InvalidJsonError from error
+    if query.prompt is not None:
+        _check_prompt_arguments(query)
+    raw_responses = None if query.input_responses is None else bytes(parts.input_responses)
+    return ReadQuery(query, bytes(parts.arguments), raw_responses)
+
+
+def _check_prompt_arguments(query: Query) -> None:
+    wrong = [name for name, value in query.arguments.items() if not isinstance(value, str)]
+    if wrong:
+        raise InvalidRequestError(errors=[FieldError(pointer=f"/arguments/{_escape(wrong[0])}", keyword="type")])
+
+
+def _read_i_json(body: bytes) -> Any:
+    """Return the JSON value in `body` if it is I-JSON. Source: RFC 7493."""
+    try:
+        text = body.decode("utf-8")
+        document = json.loads(
+            text, object_pairs_hook=_without_duplicates, parse_constant=_refuse, parse_float=_finite_number
+        )
+    except (ValueError, RecursionError) as error:
+        raise InvalidJsonError from error
+    if text.startswith("\ufeff") or ("\\u" in text and _has_lone_surrogate(document)):
+        raise InvalidJsonError
+    # A text nests at most as deep as it has opening brackets; few have so many.
+    if text.count("{") + text.count("[") > MAX_NESTING and _depth_exceeds(document, MAX_NESTING):
+        raise InvalidJsonError
+    return document
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("duplicate key")
+    return members
+
+
+def _refuse(constant: str) -> Never:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite_number(literal: str) -> float:
+    number = float(literal)
+    if math.isinf(number):
+        raise ValueError("number out of range")
+    return number
+
+
+def _has_lone_surrogate(document: Any) -> bool:
+    try:
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _depth_exceeds(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for container in level
+            if isinstance(container, dict | list)
+            for child in (container.values() if isinstance(container, dict) else container)
+        ]
+        if not level:
+            return False
+    return any(isinstance(value, dict | list) for value in level)
+
+
+def _field_errors(error: ValidationError) -> list[FieldError]:
+    return [
+        FieldError(
+            pointer="".join(f"/{_escape(str(part))}" for part in wrong["loc"]),
+            keyword=_KEYWORDS.get(wrong["type"], wrong["type"]),
+        )
+        for wrong in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+_KEYWORDS = {
+    "extra_forbidden": "additionalProperties",
+    "missing": "required",
+    "string_type": "type",
+    "int_type": "type",
+    "dict_type": "type",
+    "model_type": "type",
+    "enum": "enum",
+    "greater_than_equal": "minimum",
+    "less_than_equal": "maximum",
+    "string_too_long": "maxLength",
+    "string_too_short": "minLength",
+    "value_error": "pattern",
+}
+"""pydantic's names of what is wrong → JSON Schema's."""
+
+
+def _escape(part: str) -> str:
+    """One reference token of a JSON pointer (RFC 6901), at most 128 characters of it."""
+    return part[:128].replace("~", "~0").replace("/", "~1")
+
+
+def _text(value: str) -> bytes:
+    return msgspec.json.encode(value)

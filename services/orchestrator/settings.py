@@ -1,0 +1,17 @@
+"""The orchestrator's settings."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from services.runtime.http_settings import HttpSettings
+from services.runtime.settings import Port
+
+
+class OrchestratorSettings(HttpSettings):
+    """Read once, at start, from BUSBAR_* variables."""
+
+    orchestrator_port: Port = Field(default=8080, description="Port to listen on; 0 takes any free one.")
+    anonymous: Literal["loopback"] | None = Field(
+        default=None, description="Lets callers on this machine in without a key although there is a keys file."
+    )

@@ -1,0 +1,25 @@
+"""What a request finds in the running orchestrator: the one place where the lifespan's state gets its type."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from services.orchestrator.lists import Lists
+from services.orchestrator.query import QueryService
+from services.runtime.auth.principals import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class OrchestratorState:
+    """Built by `app`, in its lifespan."""
+
+    queries: QueryService
+    lists: Lists
+    authenticate: Callable[[str | None, Iterable[str]], Principal]
+    """Takes the Authorization header and the names of all headers; raises UnauthorizedError or ForbiddenError."""
+
+
+def state_of(request: Request) -> OrchestratorState:
+    state: OrchestratorState = request.state.orchestrator
+    return state

@@ -1,0 +1,25 @@
+"""The connection to NATS: the only package that imports nats.
+
+client      the nats-py client with three of its faults mended
+connection  Bus: publish, subscribe, fence; reconnects for ever, ends the process when it cannot
+chunks      large results in parts, on a second connection
+inbox       one subscription for all replies; an exchange may get several
+discovery   $SRV PING, INFO and STATS of ADR-32, asked and answered
+"""
+
+from nats.aio.msg import Msg as BusMessage
+
+from services.runtime.bus.connection import Bus, BusAwayError, BusDeniedError, Subscription, open_bus
+from services.runtime.bus.inbox import Exchange, Inbox, open_inbox
+
+__all__ = [
+    "Bus",
+    "BusAwayError",
+    "BusDeniedError",
+    "BusMessage",
+    "Exchange",
+    "Inbox",
+    "Subscription",
+    "open_bus",
+    "open_inbox",
+]

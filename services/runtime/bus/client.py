@@ -1,0 +1,86 @@
+"""The nats-py client with the faults mended that lose messages or hang (nats-py is pinned to 2.16 for this)."""
+
+import asyncio
+from typing import Any
+
+from nats import errors
+from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
+
+
+class HardenedClient(Client):
+    """A `nats.aio.client.Client` whose flush is a fence, whose read loop survives, and whose waits end.
+
+    Source:
+        The faults are shown in tests/integration/test_bus_client.py, each against the stock client too.
+    """
+
+    async def flush(self, timeout: int = 5) -> None:
+        """Return when the server has taken everything published before.
+
+        The stock client writes its PING to the socket ahead of what is still buffered, so that its PONG proves
+        nothing: a drain then drops the requests that the server sent before it read the UNSUB.
+        """
+        if self.is_connected and self._pending and self._transport is not None:
+            self._transport.writelines(self._pending[:])
+            self._pending = []
+            self._pending_data_size = 0
+        await super().flush(timeout)
+
+    async def _process_pong(self) -> None:
+        """Take a PONG, also one whose waiter has given up.
+
+        The stock client sets the result of a cancelled future there; the error ends its read loop while
+        `is_connected` stays true, and nothing is received any more.
+        """
+        if self._pongs and self._pongs[0].done():
+            self._pongs.pop(0)
+            self._pongs_received += 1
+            self._pings_outstanding = 0
+            return
+        await super()._process_pong()
+
+    async def _send_publish(
+        self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, Any] | None
+    ) -> None:
+        """Count the headers towards max_payload.
+
+        The server does; where the stock client does not, the server's protest closes the connection for good.
+        """
+        if headers is not None:
+            # Name, ": ", value and CRLF of each; "NATS/1.0", its CRLF and the closing CRLF around them.
+            header_bytes = 12 + sum(len(name) + len(value.encode()) + 4 for name, value in headers.items())
+            if payload_size + header_bytes > self._max_payload:
+                raise errors.MaxPayloadError
+        await super()._send_publish(subject, reply, payload, payload_size, headers)
+
+    async def _flush_pending(self, force_flush: bool = False) -> Any:
+        """Let a cancellation through.
+
+        The stock client swallows one that comes while a full buffer is written: a timeout around a publish is then
+        without effect, and a cancelled task goes on.
+        """
+        task = asyncio.current_task()
+        cancelled_before = task.cancelling() if task is not None else 0
+        flushed = await super()._flush_pending(force_flush)
+        if task is not None and task.cancelling() > cancelled_before:
+            raise asyncio.CancelledError
+        return flushed
+
+    async def _attempt_reconnect(self) -> None:
+        """Drop the old connection first, and let whoever waits for its PONGs know.
+
+        The stock client closes it politely: it waits, without a limit, until a server that does not read any more
+        has read all that was written. And it forgets who waits, until their time is up.
+        """
+        self.abort()
+        for waiter in self._pongs:
+            if not waiter.done():
+                waiter.set_exception(errors.StaleConnectionError())
+                waiter.exception()  # nobody need fetch it: a PING of the client's own has no waiter
+        await super()._attempt_reconnect()
+
+    def abort(self) -> None:
+        """Drop the TCP connection at once, with what is not yet on the wire."""
+        if isinstance(self._transport, TcpTransport) and self._transport._io_writer is not None:
+            self._transport._io_writer.transport.abort()

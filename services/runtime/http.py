@@ -1,0 +1,287 @@
+"""What every HTTP service does alike: probes, problem+json, Host and Origin, serving and draining."""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import math
+import socket
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+from urllib.parse import urlsplit
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bus_schemas.errors import ERRORS, ErrorCode, FieldError
+from services.runtime.errors import ForbiddenError, InternalError, InvalidRequestError, PayloadTooLargeError, QueryError
+from services.runtime.ids import new_id
+from services.runtime.lifecycle import Lifecycle
+from services.runtime.metrics import expose
+from services.runtime.problems import CONTENT_TYPE, problem_body, problem_headers
+
+log = logging.getLogger(__name__)
+
+KEEP_ALIVE_S = 80
+DROPPED_BODY_BYTES = 16 * 1024 * 1024
+"""How much of a body that is too large is read and dropped, so that the caller sees the answer."""
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]
+Readiness = Callable[[], str | None]
+
+
+class PathNotFoundError(QueryError):
+    """There is nothing at the path."""
+
+    code = ErrorCode.NOT_FOUND
+
+
+class MethodNotAllowedError(QueryError):
+    """The path does not take the method."""
+
+    code = ErrorCode.METHOD_NOT_ALLOWED
+
+
+class MisdirectedRequestError(QueryError):
+    """The Host is not one that this service answers for."""
+
+    code = ErrorCode.MISDIRECTED_REQUEST
+
+
+class PortInUseError(Exception):
+    """Another process listens on the address."""
+
+
+def problem_response(error: QueryError, request_id: str | None = None) -> Response:
+    """Return `error` as the caller sees it."""
+    return Response(
+        problem_body(error, request_id or new_id()),
+        status_code=ERRORS[error.code].status,
+        media_type=CONTENT_TYPE,
+        headers=problem_headers(error),
+    )
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        PayloadTooLargeError: it is over `limit_bytes`. Up to 16 MiB of it have been read and dropped, so that a caller
+            who sends first and reads afterwards sees the answer and not a reset.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size <= limit_bytes:
+            parts.append(part)
+        elif size > DROPPED_BODY_BYTES:
+            break
+    if size > limit_bytes:
+        raise PayloadTooLargeError
+    return b"".join(parts)
+
+
+class AddressGuard:
+    """ASGI middleware: Host and Origin must be ours, which keeps a browser's rebound DNS names and pages out.
+
+    A Host that is an address or `localhost` cannot be rebound and is always good.
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str], origins: Collection[str], life: Lifecycle) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._origins = frozenset(origins)
+        self._life = life
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        host = origin = ""
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host = value.decode("latin-1")
+            elif name == b"origin":
+                origin = value.decode("latin-1")
+        if self._life.stopping.is_set():
+            send = _announcing_close(send)
+        if not self._is_our_host(host):
+            await problem_response(MisdirectedRequestError())(scope, receive, send)
+        elif origin and origin not in self._origins and origin.partition("://")[2] != host:
+            await problem_response(ForbiddenError())(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _is_our_host(self, host: str) -> bool:
+        if "*" in self._hosts:
+            return True
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        return name == "localhost" or name in self._hosts or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _announcing_close(send: Send) -> Send:
+    async def send_with_close(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+        await send(message)
+
+    return send_with_close
+
+
+def create_service(
+    title: str,
+    *,
+    lifespan: Lifespan,
+    life: Lifecycle,
+    registry: CollectorRegistry,
+    hosts: Collection[str] = (),
+    origins: Collection[str] = (),
+    description: str = "",
+) -> FastAPI:
+    """Return an app with /livez, /readyz and /metrics, whose every error is application/problem+json.
+
+    The lifespan's state holds `readiness`: a function that says why the service is not ready, or None.
+    """
+    app = FastAPI(title=title, version="1", description=description, lifespan=lifespan, redirect_slashes=False)
+    app.add_middleware(AddressGuard, hosts=hosts, origins=origins, life=life)
+    app.add_exception_handler(QueryError, _query_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(ClientDisconnect, _caller_gone)
+    app.add_exception_handler(Exception, _unexpected_error)
+
+    @app.get("/livez", tags=["probes"], summary="The process runs")
+    async def livez() -> dict[str, str]:
+        return {"status": "live"}
+
+    @app.get(
+        "/readyz", tags=["probes"], summary="Queries may be sent here", responses={503: {"description": "Not now"}}
+    )
+    async def readyz(request: Request, response: Response) -> dict[str, str]:
+        readiness: Readiness = request.state.readiness
+        reason = "draining" if life.stopping.is_set() else readiness()
+        if reason is None:
+            return {"status": "ready"}
+        response.status_code = 503
+        return {"status": "not ready", "reason": reason}
+
+    @app.get("/metrics", tags=["probes"], summary="Prometheus text, or OpenMetrics")
+    async def metrics(request: Request) -> Response:
+        body, content_type = expose(registry, request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": content_type})
+
+    return app
+
+
+async def _query_error(_: Request, error: Exception) -> Response:
+    return problem_response(error if isinstance(error, QueryError) else InternalError())
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    response = problem_response({404: PathNotFoundError, 405: MethodNotAllowedError}.get(status, InvalidRequestError)())
+    if isinstance(error, HTTPException) and (allow := (error.headers or {}).get("Allow")):
+        response.headers["allow"] = allow
+    return response
+
+
+async def _validation_error(_: Request, error: Exception) -> Response:
+    found = error.errors() if isinstance(error, RequestValidationError) else ()
+    errors = [FieldError(pointer="/" + "/".join(map(str, one["loc"][1:])), keyword=str(one["type"])) for one in found]
+    return problem_response(InvalidRequestError(errors=errors))
+
+
+async def _caller_gone(_: Request, __: Exception) -> Response:
+    return Response(status_code=400)  # nobody reads it
+
+
+async def _unexpected_error(_: Request, error: Exception) -> Response:
+    log.error("request failed", exc_info=error)
+    return problem_response(InternalError())
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket bound to the address; port 0 takes any free one.
+
+    Raises:
+        PortInUseError: another process listens there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise PortInUseError(f"port {port} on {host} is in use or not ours to take") from error
+    listener.set_inheritable(False)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, without its signal handlers: the lifecycle has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(
+    app: FastAPI, listener: socket.socket, life: Lifecycle, *, leave: Callable[[], Awaitable[None]], drain_s: float
+) -> None:
+    """Serve until the lifecycle stops; then leave, finish what was taken, and close.
+
+    Args:
+        app: the service.
+        listener: a bound socket.
+        life: says when to stop.
+        leave: runs between the stop and the close. Meanwhile /readyz says 503 and every answer `Connection: close`,
+            so that callers go elsewhere.
+        drain_s: how long requests in flight may take after that, in seconds.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        lifespan="on",
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(drain_s),
+        backlog=4096,
+    )
+    server = _Server(config)
+
+    async def stop_in_order() -> None:
+        await life.stopping.wait()
+        try:
+            await leave()
+        finally:
+            server.should_exit = True
+
+    stopper = asyncio.create_task(stop_in_order(), name="http-stop")
+    try:
+        await server.serve(sockets=[listener])
+    except SystemExit:  # uvicorn's way to say that the lifespan did not start
+        life.stop(status=1)
+    finally:
+        stopper.cancel()

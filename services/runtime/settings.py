@@ -1,0 +1,70 @@
+"""What the settings of every service share."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings.sources import NoDecode
+
+__all__ = ["CommonSettings", "NoDecode", "Port"]
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+SettingsT = TypeVar("SettingsT", bound="CommonSettings")
+
+
+class _SecretFiles(EnvSettingsSource):
+    """`BUSBAR_NATS_URL_FILE=/run/secrets/nats_url`: the value is the file's first line."""
+
+    def prepare_field_value(self, field_name: str, field: object, value: object, value_is_complex: bool) -> object:
+        if value is None and (path := os.environ.get(f"{self.env_prefix}{field_name.upper()}_FILE")):
+            return Path(path).read_text(encoding="utf-8").partition("\n")[0].strip()
+        return super().prepare_field_value(field_name, field, value, value_is_complex)  # type: ignore[arg-type]
+
+
+class CommonSettings(BaseSettings):
+    """Read once, at start, from BUSBAR_* variables; each may come from the file that BUSBAR_…_FILE names."""
+
+    model_config = SettingsConfigDict(env_prefix="BUSBAR_", frozen=True, extra="ignore")
+
+    config: Path = Field(default=Path("busbar.yaml"), description="The configuration file.")
+    nats_url: SecretStr = Field(default=SecretStr("nats://127.0.0.1:4222"), description="NATS, several by commas.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Of our own log.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, _SecretFiles(settings_cls)
+
+
+class SettingsError(Exception):
+    """Variables that cannot be used: a line for each, with its name and without its value."""
+
+
+def read_settings(settings_class: type[SettingsT]) -> SettingsT:
+    """Return the settings from the environment.
+
+    Raises:
+        SettingsError: a variable cannot be used.
+    """
+    try:
+        return settings_class()
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False, include_context=False)
+        raise SettingsError("; ".join(f"BUSBAR_{str(one['loc'][0]).upper()}: {one['msg']}" for one in wrong)) from error
+    except OSError as error:
+        raise SettingsError("a file that a BUSBAR_…_FILE variable names cannot be read") from error

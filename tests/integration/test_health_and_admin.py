@@ -1,0 +1,84 @@
+"""The health and admin services, before a real fleet."""
+
+import signal
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+
+from tests.support.fleet import OWN_KEY, Fleet, fleet, ledger_server
+from tests.support.processes import wait_ready
+from tests.support.servers import free_port
+
+pytestmark = pytest.mark.anyio
+
+
+async def start(running: Fleet, service: str) -> str:
+    """Start a service and return its URL."""
+    port = free_port()
+    process = await running.start_process(f"services.{service}", env={f"BUSBAR_{service.upper()}_PORT": str(port)})
+    url = f"http://127.0.0.1:{port}"
+    await wait_ready(process, f"{url}/readyz")
+    return url
+
+
+async def test_health_follows_the_workers_and_lists_a_server_that_never_came_up(tmp_path: Path) -> None:
+    config = {"ledger": ledger_server(tmp_path / "ledger"), "never": {"url": "http://127.0.0.1:1/mcp"}}
+    async with fleet(config, workers={"ledger": 1}) as running, httpx.AsyncClient(trust_env=False) as client:
+        url = f"{await start(running, 'health')}/health/mcp"
+
+        answer = await client.get(url)
+        report = answer.json()
+        assert (answer.status_code, report["status"]) == (200, "degraded")
+        assert report["mcp_servers"]["ledger"].keys() == {"status", "latency_ms", "last_check"}
+        assert report["mcp_servers"]["never"]["error"] == "No live worker"
+        assert report["cache_stats"] == {"hit_rate": 0.0, "entries": 0}
+
+        running.workers[0].process.signal(signal.SIGTERM)
+        with anyio.fail_after(15):
+            while (answer := await client.get(url)).status_code != 503:
+                await anyio.sleep(0.05)
+        assert answer.json()["status"] == "unhealthy"
+
+
+async def test_health_tells_why_a_server_is_away(tmp_path: Path) -> None:
+    async with fleet({"gone": {"url": "http://127.0.0.1:1/mcp"}}, workers={}) as running:
+        await running.start_worker("gone")
+        url = f"{await start(running, 'health')}/health/mcp"
+        async with httpx.AsyncClient(trust_env=False) as client:
+            with anyio.fail_after(15):
+                while (await client.get(url)).json()["mcp_servers"]["gone"].get("error") != "Connection refused":
+                    await anyio.sleep(0.05)
+
+
+async def test_health_says_so_when_the_bus_is_gone(tmp_path: Path) -> None:
+    async with fleet({"ledger": ledger_server(tmp_path / "ledger")}) as running:
+        url = f"{await start(running, 'health')}/health/mcp"
+        await running.nats.kill()
+        async with httpx.AsyncClient(trust_env=False) as client:
+            with anyio.fail_after(15):
+                while (answer := await client.get(url)).status_code != 503:
+                    await anyio.sleep(0.05)
+        assert answer.json()["mcp_servers"]["ledger"]["error"] == "Bus unreachable"
+
+
+async def test_admin_lists_workers_for_an_admin_key_alone(tmp_path: Path) -> None:
+    keys = {"boss": {"scopes": ["admin"]}}
+    async with fleet({"ledger": ledger_server(tmp_path / "ledger")}, keys=keys) as running:
+        url = f"{await start(running, 'admin')}/v1/workers"
+        async with httpx.AsyncClient(trust_env=False) as client:
+            statuses = [
+                (await client.get(url, headers=headers)).status_code
+                for headers in (
+                    {},
+                    {"authorization": "Bearer wrong"},
+                    {"authorization": f"Bearer {running.keys[OWN_KEY]}"},
+                )
+            ]
+            answer = await client.get(url, headers={"authorization": f"Bearer {running.keys['boss']}"})
+
+    assert statuses == [401, 401, 403]
+    (worker,) = answer.json()["workers"]
+    assert worker.keys() == {"instance", "server", "version", "state", "in_flight", "started_at"}
+    assert (worker["server"], worker["state"]) == ("ledger", "serving")
