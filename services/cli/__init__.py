@@ -1,0 +1,19 @@
+"""The command line, one file per command; it talks to the services over HTTP, or becomes one of them.
+
+main          `busbar`: the commands there are
+lazy          imports a command's module when the command is used
+
+query         asks a tool, a resource or a prompt → arguments, http_client, answers
+tools         what the servers offer → http_client, tables
+status        the fleet at a glance → snapshot (what the services tell), fleet_view (its rows), watching
+keys, config  the keys file and busbar.yaml → runtime.auth, runtime.config
+up            the whole system on one machine → becoming
+orchestrator, health, admin, worker   → becoming: the process turns into the service
+
+location      where the system is: variables, or the state folder of `busbar up`
+http_client   one bounded HTTP request, and its failure in one line
+text, tables  text of servers without control characters, JSON; tables
+errors        how a command fails: the line on stderr and the exit status
+options       the options that several commands share
+processes     whether a process lives
+"""

@@ -1,0 +1,23 @@
+"""Owns every process of one machine for `busbar up`: starts them, restarts what dies, stops them in order.
+
+settings        what can be set
+app             builds everything, in the order in which it opens
+supervisor      CENTRAL: the processes of the run, from their start to their orderly end → managed
+managed         one process that is kept running → children, restarts
+restarts        when a process that died is started again (pure)
+children        the two ways to start one: a service of ours on a lifeline, or a program of others under a guard
+plan            which services there shall be (pure)
+embedded        NATS and Valkey from their wheels
+pinning         the configuration that workers are started with, as it was at the start of the run
+ports           which ports everything takes; one in use is told before anything has started
+run_keys        the keys that are printed, made for this run
+readiness       when the system is ready, and how its servers are → probes
+probes          one small HTTP request
+state_folder    the folder of a run: its lock, its files, and state.json for `busbar status`
+welcome         what is printed
+signals         the order to stop
+interruption    work that an event may interrupt
+errors          what keeps `busbar up` from starting
+
+It imports no service: each is started by `python -m`. No FastAPI, NATS or Redis client is loaded here.
+"""

@@ -1,0 +1,103 @@
+"""Which services there shall be, and how each is started."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from services.runtime.config.policy import Policy
+from services.supervisor.managed import Stage
+from services.supervisor.ports import LOOPBACK, Ports
+from services.supervisor.settings import SupervisorSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One process of ours."""
+
+    name: str
+    module: str
+    stage: Stage
+    url: str
+    """Where its /readyz answers."""
+    variables: Mapping[str, str]
+    """What it gets in its environment beside what all of them get."""
+    arguments: tuple[str, ...] = ()
+    server: str | None = None
+    """Of a worker: the server it stands in front of."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        # -P: a folder `services` where somebody types `busbar up` must not be taken for ours.
+        return (sys.executable, "-P", "-m", self.module, *self.arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The services of a run."""
+
+    orchestrators: tuple[Service, ...]
+    workers: tuple[Service, ...]
+    health: Service
+    admin: Service
+
+    def __iter__(self) -> Iterator[Service]:
+        yield from (*self.orchestrators, *self.workers, self.health, self.admin)
+
+
+def plan_services(
+    settings: SupervisorSettings, policy: Policy, ports: Ports, *, worker_config: str, worker_ports: Iterator[int]
+) -> Plan:
+    """Return what shall run.
+
+    Args:
+        settings: how many, and where they listen.
+        policy: the servers.
+        ports: of orchestrators, health and admin.
+        worker_config: the configuration that workers read; the others read the operator's file.
+        worker_ports: free ports for the workers' own probes.
+    """
+
+    def http_service(kind: str, name: str, port: int, stage: Stage) -> Service:
+        return Service(
+            name=name,
+            module=f"services.{kind}",
+            stage=stage,
+            url=base_url(settings.host, port),
+            variables={"BUSBAR_HOST": settings.host, f"BUSBAR_{kind.upper()}_PORT": str(port)},
+        )
+
+    def worker(server: str, version: str, number: int, port: int) -> Service:
+        return Service(
+            name=f"worker-{server}-{number}",
+            module="services.worker",
+            stage=Stage.WORKERS,
+            url=base_url(LOOPBACK, port),
+            variables={
+                "BUSBAR_CONFIG": worker_config,
+                "BUSBAR_WORKER_HOST": LOOPBACK,
+                "BUSBAR_METRICS_PORT": str(port),
+            },
+            # A server's name may begin with a dash.
+            arguments=("--version", version, "--", server),
+            server=server,
+        )
+
+    return Plan(
+        orchestrators=tuple(
+            http_service("orchestrator", f"orchestrator-{number}", port, Stage.ORCHESTRATORS)
+            for number, port in enumerate(ports.orchestrators, start=1)
+        ),
+        workers=tuple(
+            worker(name, server.version, number, next(worker_ports))
+            for name, server in policy.servers.items()
+            for number in range(1, settings.workers + 1)
+        ),
+        health=http_service("health", "health", ports.health, Stage.ATTENDANTS),
+        admin=http_service("admin", "admin", ports.admin, Stage.ATTENDANTS),
+    )
+
+
+def base_url(host: str, port: int) -> str:
+    """Return the URL under which this machine reaches a service that listens on `host`."""
+    reachable = {"0.0.0.0": LOOPBACK, "": LOOPBACK, "::": "::1"}.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
