@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev up test check format schemas lock load clean
+.PHONY: help install install-dev up test check format schemas lock bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,8 +33,8 @@ format: $(INSTALLED_DEV)  ## Format the code and sort its imports
 schemas: $(INSTALLED)  ## Write docs/asyncapi.json anew from bus_schemas
 	@$(BIN)/python -m bus_schemas.asyncapi
 
-load: $(INSTALLED_DEV)  ## Measure 100, 200 and 1,000 concurrent queries (docs/load-testing.md)
-	@$(BIN)/python -m tests.load $(ARGS)
+bench: $(INSTALLED_DEV)  ## Measure 100, 200 and 1,000 callers at once (docs/load-testing.md)
+	@$(BIN)/python -m tests.bench.concurrency
 
 lock: $(INSTALLED_DEV)  ## Resolve the pinned requirements anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt

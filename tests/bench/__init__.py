@@ -1,0 +1,1 @@
+"""Measurements: not tests, they assert nothing about time."""

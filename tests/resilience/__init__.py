@@ -1,0 +1,1 @@
+"""Faults under load, with a ledger of lost and repeated calls."""
