@@ -1,0 +1,224 @@
+"""One query against many candidates: who is asked, what is told when nobody answers."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from services.orchestrator.catalogue import CatalogueView
+from services.orchestrator.dispatch import Call, Dispatcher, Outcome
+from services.orchestrator.limits import Limits
+from services.orchestrator.metrics import QueryMetrics
+from services.orchestrator.query import Context, QueryService, Reply
+from services.runtime.auth.principals import ANONYMOUS, Principal
+from services.runtime.config.policy import Policy, ServerPolicy, ToolPolicy
+from services.runtime.errors import (
+    DeadlineExceededError,
+    NoWorkerError,
+    OverloadedError,
+    QueryError,
+    UpstreamError,
+)
+from services.runtime.metrics import new_registry
+from tests.support.announced import AnnouncedFleet
+
+pytestmark = pytest.mark.anyio
+
+Fate = Callable[[Call], QueryError | Exception | None]
+
+
+class Workers:
+    """Takes the calls of a query service; what becomes of each is the test's word."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.fate: Fate = lambda _: None
+        self.result = b'{"content":[]}'
+
+    async def call(self, call: Call) -> Outcome:
+        self.calls.append(call)
+        if (error := self.fate(call)) is not None:
+            raise error
+        return Outcome(self.result, "i1", 1000, 10)
+
+    @property
+    def asked(self) -> list[tuple[str, str]]:
+        """Servers and versions in the order in which they were asked."""
+        return [(call.server, call.version) for call in self.calls]
+
+
+class Gateway:
+    """A query service over announced workers."""
+
+    def __init__(self, **policies: ServerPolicy) -> None:
+        self.announced = AnnouncedFleet()
+        self.workers = Workers()
+        self.registry = new_registry()
+        self.queries = QueryService(
+            Policy(servers=policies),
+            CatalogueView(self.announced.fleet),
+            cast("Dispatcher", self.workers),
+            Limits(time.monotonic),
+            QueryMetrics(self.registry, policies, connected=lambda: 0),
+        )
+
+    async def ask(self, *, principal: Principal = ANONYMOUS, **query: Any) -> Reply:
+        context = Context("id", principal, time.monotonic())
+        return await self.queries.answer(json.dumps(query).encode(), context)
+
+    async def code(self, **query: Any) -> str:
+        """Ask; return the code of the problem."""
+        return str(json.loads((await self.ask(**query)).body)["code"])
+
+    def errors(self, server: str, error_type: str) -> float | None:
+        labels = {"server": server, "error_type": error_type}
+        return self.registry.get_sample_value("mcp_query_errors_total", labels)
+
+
+_TOOL = {"name": "t", "inputSchema": {"type": "object"}}
+_STRICT = {"name": "t", "inputSchema": {"type": "object", "required": ["x"]}}
+
+
+async def test_the_first_candidate_that_is_live_answers() -> None:
+    gateway = Gateway(a=ServerPolicy(alternates=("b", "c")), b=ServerPolicy(), c=ServerPolicy())
+    await gateway.announced.join("b", tools=[{"name": "other"}])
+    await gateway.announced.join("c", tools=[_TOOL])
+    reply = await gateway.ask(server="a", tool="t")
+    assert (reply.status, json.loads(reply.body)["server"]) == (200, "c")
+    assert gateway.workers.asked == [("c", "1.0.0")]
+
+
+async def test_where_candidates_fail_for_different_reasons_the_first_ones_is_told() -> None:
+    gateway = Gateway(a=ServerPolicy(alternates=("b", "c")), b=ServerPolicy(), c=ServerPolicy())
+    assert await gateway.code(server="a", tool="t") == "server_unavailable"
+    await gateway.announced.join("b", tools=[{"name": "other"}])
+    assert await gateway.code(server="a", tool="t") == "server_unavailable"
+    await gateway.announced.join("a", tools=[_STRICT])
+    assert await gateway.code(server="a", tool="t") == "invalid_arguments"
+    gateway.workers.fate = lambda _: OverloadedError()
+    assert await gateway.code(server="a", tool="t", arguments={"x": 1}) == "overloaded"
+
+
+async def test_a_candidate_whose_schema_refuses_the_arguments_leaves_them_to_the_next() -> None:
+    gateway = Gateway(a=ServerPolicy(alternates=("b",)), b=ServerPolicy())
+    await gateway.announced.join("a", tools=[_STRICT])
+    await gateway.announced.join("b", tools=[_TOOL])
+    assert json.loads((await gateway.ask(server="a", tool="t")).body)["server"] == "b"
+
+
+@pytest.mark.parametrize("error", [DeadlineExceededError(), UpstreamError()])
+async def test_a_call_that_may_have_run_is_not_given_to_another(error: QueryError) -> None:
+    gateway = Gateway(a=ServerPolicy(alternates=("b",)), b=ServerPolicy())
+    for server in "ab":
+        await gateway.announced.join(server, tools=[_TOOL])
+        await gateway.announced.join(server, "2.0.0", tools=[_TOOL])
+    gateway.workers.fate = lambda _: error
+    assert await gateway.code(server="a", tool="t") == error.code
+    assert gateway.workers.asked == [("a", "1.0.0")]
+
+
+async def test_without_responders_the_other_version_is_asked_and_then_the_alternate() -> None:
+    gateway = Gateway(a=ServerPolicy(alternates=("b",)), b=ServerPolicy())
+    for version in ("1.0.0", "2.0.0"):
+        await gateway.announced.join("a", version, tools=[_TOOL])
+    await gateway.announced.join("b", tools=[_TOOL])
+    gateway.workers.fate = lambda call: NoWorkerError() if call.server == "a" else None
+    reply = await gateway.ask(server="a", tool="t")
+    assert gateway.workers.asked == [("a", "1.0.0"), ("a", "2.0.0"), ("b", "1.0.0")]
+    assert [call.attempt for call in gateway.workers.calls] == [1, 2, 3]
+    assert json.loads(reply.body)["attempts"] == 3
+
+
+async def test_a_full_worker_does_not_speak_for_the_others_of_its_queue_group() -> None:
+    gateway = Gateway(a=ServerPolicy())
+    for _ in range(2):
+        await gateway.announced.join("a", tools=[_TOOL])
+    gateway.workers.fate = lambda call: OverloadedError() if call.attempt == 1 else None
+    assert (await gateway.ask(server="a", tool="t")).status == 200
+    gateway.workers.calls.clear()
+    gateway.workers.fate = lambda _: OverloadedError()
+    assert await gateway.code(server="a", tool="t") == "overloaded"
+    assert len(gateway.workers.calls) == 2
+
+
+async def test_a_version_without_weight_takes_no_query_that_the_first_does_not_know() -> None:
+    gateway = Gateway(a=ServerPolicy())
+    await gateway.announced.join("a", "1.0.0", tools=[{"name": "old"}])
+    await gateway.announced.join("a", "2.0.0", tools=[_TOOL])
+    assert await gateway.code(server="a", tool="t") == "tool_not_found"
+    assert gateway.workers.asked == []
+
+
+async def test_a_resource_that_nobody_lists_is_asked_for_and_a_prompt_is_not() -> None:
+    gateway = Gateway(a=ServerPolicy())
+    await gateway.announced.join("a", tools=[_TOOL])
+    assert (await gateway.ask(server="a", resource="r:hidden")).status == 200
+    assert await gateway.code(server="a", prompt="hidden") == "prompt_not_found"
+
+
+async def test_a_tool_that_nobody_lists_is_not_found_only_if_somebody_lives() -> None:
+    gateway = Gateway(a=ServerPolicy())
+    assert await gateway.code(tool="t") == "server_unavailable"
+    await gateway.announced.join("b", tools=[{"name": "other"}])
+    assert await gateway.code(tool="t") == "tool_not_found"
+
+
+async def test_a_tool_whose_only_server_is_gone_is_unavailable_and_not_unknown() -> None:
+    gateway = Gateway(a=ServerPolicy())
+    await gateway.announced.join("b", tools=[{"name": "other"}])
+    worker = await gateway.announced.join("a", tools=[_TOOL])
+    assert (await gateway.ask(tool="t")).status == 200
+    await gateway.announced.leave(worker)
+    assert await gateway.code(tool="t") == "server_unavailable"
+    stranger = Principal(id="k", scopes=frozenset({"query"}), servers=("b",), tools=("*",))
+    assert await gateway.code(tool="t", principal=stranger) == "tool_not_found"
+
+
+async def test_whether_a_lost_call_may_be_sent_again_is_the_operators_word_or_a_trusted_hint() -> None:
+    hinted = {**_TOOL, "annotations": {"idempotentHint": True}}
+    said = {"t": ToolPolicy(idempotent=True)}
+    denied = {"t": ToolPolicy(idempotent=False)}
+    gateway = Gateway(
+        plain=ServerPolicy(),
+        said=ServerPolicy(tools=said),
+        trusted=ServerPolicy(trust_hints=True),
+        denied=ServerPolicy(trust_hints=True, tools=denied),
+    )
+    gateway.workers.fate = lambda _: UpstreamError()
+    retryable = {}
+    for server in ("plain", "said", "trusted", "denied"):
+        await gateway.announced.join(server, tools=[hinted])
+        retryable[server] = json.loads((await gateway.ask(server=server, tool="t")).body)["retryable"]
+    assert retryable == {"plain": False, "said": True, "trusted": True, "denied": False}
+    assert json.loads((await gateway.ask(server="plain", resource="r:x")).body)["retryable"] is True
+
+
+async def test_a_bug_of_ours_is_an_internal_error_without_its_text() -> None:
+    gateway = Gateway(a=ServerPolicy())
+    await gateway.announced.join("a", tools=[_TOOL])
+    gateway.workers.fate = lambda _: RuntimeError("http://secret.example")
+    reply = await gateway.ask(server="a", tool="t")
+    assert (reply.status, json.loads(reply.body)["code"]) == (500, "internal")
+    assert b"secret" not in reply.body
+    assert gateway.errors("a", "internal") == 1
+
+
+async def test_metrics_name_the_server_that_was_asked_last_and_never_one_that_nobody_knows() -> None:
+    gateway = Gateway(a=ServerPolicy())
+    await gateway.code(server="stranger", tool="t")
+    assert gateway.errors("unknown", "server_not_found") == 1
+    await gateway.announced.join("announced", tools=[_TOOL])
+    gateway.workers.fate = lambda _: UpstreamError()
+    await gateway.code(server="announced", tool="t")
+    assert gateway.errors("announced", "upstream_error") == 1
+    assert gateway.errors("stranger", "server_not_found") is None
+
+
+async def test_a_tool_error_is_counted_as_one_and_answered_as_a_success() -> None:
+    gateway = Gateway(a=ServerPolicy())
+    await gateway.announced.join("a", tools=[_TOOL])
+    gateway.workers.result = b'{"content":[],"isError":true}'
+    assert (await gateway.ask(server="a", tool="t")).status == 200
+    assert gateway.errors("a", "tool_error") == 1
