@@ -5,7 +5,8 @@ config/     busbar.yaml: the policy everyone reads, the connections only worker 
 auth        keys, principals and their rights
 fleet       the workers there are, from their own words
 errors      what can go wrong with a query
-http        problem+json, probes, Host and Origin, the HTTP server
+http        problem+json, probes, Host and Origin
+serving     the HTTP server, and its stop
 lifecycle   supervised tasks, signals, the end of a process
 logs        JSON lines
 metrics     /metrics

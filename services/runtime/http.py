@@ -1,17 +1,12 @@
 """What every HTTP service does alike: probes, problem+json, Host and Origin, serving and draining."""
 
-import asyncio
-import contextlib
 import ipaddress
 import logging
-import math
-import socket
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
-import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
@@ -28,7 +23,6 @@ from services.runtime.problems import CONTENT_TYPE, problem_body, problem_header
 
 log = logging.getLogger(__name__)
 
-KEEP_ALIVE_S = 80
 DROPPED_BODY_BYTES = 16 * 1024 * 1024
 """How much of a body that is too large is read and dropped, so that the caller sees the answer."""
 
@@ -52,10 +46,6 @@ class MisdirectedRequestError(QueryError):
     """The Host is not one that this service answers for."""
 
     code = ErrorCode.MISDIRECTED_REQUEST
-
-
-class PortInUseError(Exception):
-    """Another process listens on the address."""
 
 
 def problem_response(error: QueryError, request_id: str | None = None) -> Response:
@@ -216,72 +206,3 @@ async def _caller_gone(_: Request, __: Exception) -> Response:
 async def _unexpected_error(_: Request, error: Exception) -> Response:
     log.error("request failed", exc_info=error)
     return problem_response(InternalError())
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Return a socket bound to the address; port 0 takes any free one.
-
-    Raises:
-        PortInUseError: another process listens there.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise PortInUseError(f"port {port} on {host} is in use or not ours to take") from error
-    listener.set_inheritable(False)
-    return listener
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, without its signal handlers: the lifecycle has its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-async def serve(
-    app: FastAPI, listener: socket.socket, life: Lifecycle, *, leave: Callable[[], Awaitable[None]], drain_s: float
-) -> None:
-    """Serve until the lifecycle stops; then leave, finish what was taken, and close.
-
-    Args:
-        app: the service.
-        listener: a bound socket.
-        life: says when to stop.
-        leave: runs between the stop and the close. Meanwhile /readyz says 503 and every answer `Connection: close`,
-            so that callers go elsewhere.
-        drain_s: how long requests in flight may take after that, in seconds.
-    """
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ws="none",
-        lifespan="on",
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=math.ceil(drain_s),
-        backlog=4096,
-    )
-    server = _Server(config)
-
-    async def stop_in_order() -> None:
-        await life.stopping.wait()
-        try:
-            await leave()
-        finally:
-            server.should_exit = True
-
-    stopper = asyncio.create_task(stop_in_order(), name="http-stop")
-    try:
-        await server.serve(sockets=[listener])
-    except SystemExit:  # uvicorn's way to say that the lifespan did not start
-        life.stop(status=1)
-    finally:
-        stopper.cancel()

@@ -10,10 +10,10 @@ from fastapi import FastAPI
 
 from services.runtime.bus import BusAwayError
 from services.runtime.config.errors import ConfigError
-from services.runtime.http import PortInUseError, bind, serve
 from services.runtime.http_settings import HttpSettings
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.logs import configure_logs
+from services.runtime.serving import PortInUseError, bind, serve
 from services.runtime.settings import CommonSettings, SettingsError, read_settings
 
 SettingsT = TypeVar("SettingsT", bound=HttpSettings)

@@ -7,9 +7,9 @@ from bus_schemas.names import semantic_version
 from services.runtime.config.connections import load_connection
 from services.runtime.config.file import load_policy
 from services.runtime.config.policy import ServerPolicy
-from services.runtime.http import bind, serve
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.process import run_process
+from services.runtime.serving import bind, serve
 from services.worker.app import Assignment, create_app, open_worker
 from services.worker.settings import WorkerSettings
 

@@ -209,11 +209,11 @@ async def test_a_ctrl_c_under_load_answers_every_query_that_was_taken(tmp_path: 
     launcher = (sys.executable, "-c", onto_terminal, path)
     record = tmp_path / "record"
     async with up(tmp_path, launcher=launcher) as system:
-        load = ("--server=pipes", "--rate=50", "--ms=300", f"--record={record}")
+        load = ("--server=pipes", "--rate=200", "--ms=200", f"--record={record}")
         env = {"BUSBAR_KEY": system.printed["keys"]["query"]}
         url = system.printed["orchestrators"][0]
         async with python_process("tests.support.load", f"--url={url}", *load, env=env) as driver:
-            await until(lambda: record.exists() and _answered(record) > 50)
+            await until(lambda: record.exists() and _answered(record) > 200)
             os.write(terminal, b"\x03")
             await until(lambda: "Finishing" in system.process.stderr())
             os.write(terminal, b"\x03")

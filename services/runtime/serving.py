@@ -1,0 +1,111 @@
+"""The HTTP server: it listens, and it stops without resetting a connection that the kernel has accepted."""
+
+import asyncio
+import contextlib
+import math
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from services.runtime.lifecycle import Lifecycle
+
+KEEP_ALIVE_S = 80
+_LINGER_S = 0.5
+"""How long a connection that was taken last may take to send its request."""
+
+
+class PortInUseError(Exception):
+    """Another process listens on the address."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket bound to the address; port 0 takes any free one.
+
+    Raises:
+        PortInUseError: another process listens there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise PortInUseError(f"port {port} on {host} is in use or not ours to take") from error
+    listener.set_inheritable(False)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, without its signal handlers: the lifecycle has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def stop_listening(self, listener: socket.socket) -> None:
+        """Take the connections that wait in the listening socket, and no more.
+
+        Closing it resets them, although their callers see them as accepted and may have sent their requests.
+        """
+        waiting: list[socket.socket] = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                waiting.append(listener.accept()[0])
+        for server in self.servers:
+            server.close()
+        for connection in waiting:
+            connection.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+
+async def serve(
+    app: FastAPI, listener: socket.socket, life: Lifecycle, *, leave: Callable[[], Awaitable[None]], drain_s: float
+) -> None:
+    """Serve until the lifecycle stops; then leave, finish what was taken, and close.
+
+    Args:
+        app: the service.
+        listener: a bound socket.
+        life: says when to stop.
+        leave: runs between the stop and the close. Meanwhile /readyz says 503 and every answer `Connection: close`,
+            so that callers go elsewhere.
+        drain_s: how long requests in flight may take after that, in seconds.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        lifespan="on",
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(drain_s),
+        backlog=4096,
+    )
+    server = _Server(config)
+
+    async def stop_in_order() -> None:
+        await life.stopping.wait()
+        try:
+            await leave()
+            await server.stop_listening(listener)
+            await asyncio.sleep(_LINGER_S)
+        finally:
+            server.should_exit = True
+
+    stopper = asyncio.create_task(stop_in_order(), name="http-stop")
+    try:
+        await server.serve(sockets=[listener])
+    except SystemExit:  # uvicorn's way to say that the lifespan did not start
+        life.stop(status=1)
+    finally:
+        stopper.cancel()
