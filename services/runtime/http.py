@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -150,7 +151,9 @@ def create_service(
 
     The lifespan's state holds `readiness`: a function that says why the service is not ready, or None.
     """
-    app = FastAPI(title=title, version="1", description=description, lifespan=lifespan, redirect_slashes=False)
+    app = FastAPIOffline(
+        redoc_url=None, title=title, version="1", description=description, lifespan=lifespan, redirect_slashes=False
+    )
     app.add_middleware(AddressGuard, hosts=hosts, origins=origins, life=life)
     app.add_exception_handler(QueryError, _query_error)
     app.add_exception_handler(HTTPException, _http_error)
