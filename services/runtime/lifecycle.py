@@ -15,12 +15,26 @@ log = logging.getLogger(__name__)
 LIFELINE_FD = "BUSBAR_LIFELINE_FD"
 """The read end of a pipe whose write end only the supervisor has: it closes when the supervisor dies."""
 
+_CLEANUP_S = 5.0
+"""Longer than a loop takes to clean up; closing a server's process takes two seconds."""
+
 _ALPHABET = string.ascii_lowercase + string.digits
 
 
 def new_instance_id() -> str:
     """A random name for one process, 12 characters."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(12))
+
+
+async def end_task(task: asyncio.Task[Any], *, cleanup_s: float) -> None:
+    """Cancel `task` and return when it has ended; cancel it again if it has not in `cleanup_s` seconds.
+
+    Once is not enough: nats-py swallows a cancellation that meets it while it flushes, and so does a wait_for() of
+    Python 3.11 whose work ends at that very moment.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=cleanup_s)
 
 
 class StoppedError(Exception):
@@ -63,10 +77,7 @@ class Lifecycle:
             working.result()
         finally:
             stopping.cancel()
-            # More than once: a wait_for() of Python 3.11 whose work fails at this very moment swallows the first.
-            while not working.done():
-                working.cancel()
-                await asyncio.wait([working], timeout=0.1)
+            await end_task(working, cleanup_s=0.1)
 
     def obey_signals(self) -> None:
         """End in order at SIGTERM, at SIGINT, and when the supervisor that started us has died."""
@@ -86,8 +97,7 @@ class Lifecycle:
     ) -> None:
         for task in self._tasks[::-1]:
             task.remove_done_callback(self._task_ended)
-            task.cancel()
-            await asyncio.wait([task])
+            await end_task(task, cleanup_s=_CLEANUP_S)
             if not task.cancelled() and (failure := task.exception()) is not None:
                 log.error("background task failed at its end", extra={"task": task.get_name()}, exc_info=failure)
 
