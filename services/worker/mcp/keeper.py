@@ -154,6 +154,7 @@ class SessionKeeper:
         self._checked_at = time.time()
         try:
             async with self._open_session() as session:
+                self._latency_s = await session.probe(self._policy.probe_timeout_s)
                 catalogue = await session.catalogue()
                 up_at = self._clock()
                 self._session = session
