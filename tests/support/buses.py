@@ -1,10 +1,14 @@
 """Connections to NATS as services have them, for tests."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import NamedTuple
 
-from services.runtime.bus import Bus, Inbox, open_bus, open_inbox
+import pytest
+
+from services.runtime.bus import Bus, BusAwayError, BusMessage, Inbox, connection, open_bus, open_inbox
 from services.runtime.lifecycle import Lifecycle, new_instance_id
 
 
@@ -27,3 +31,38 @@ async def connected(url: str, *, service: str = "test", connect_timeout_s: float
         open_inbox(bus) as inbox,
     ):
         yield Connected(bus, inbox, life)
+
+
+class Ear:
+    """A handler that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+
+    async def hear(self, message: BusMessage) -> None:
+        self.heard.append(message.data)
+
+
+def be_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make reconnects, echoes and fences need no patience."""
+    monkeypatch.setattr(connection, "_RECONNECT_WAIT_S", 0.02)
+    monkeypatch.setattr(connection, "_ECHO_INTERVAL_S", 0.05)
+    monkeypatch.setattr(connection, "_ECHO_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(connection, "_FENCE_TIMEOUT_S", 1.0)
+
+
+@contextmanager
+def refused_address() -> Iterator[str]:
+    """The address of a server that is not there, at a port that nobody else takes meanwhile."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield f"nats://busbar@127.0.0.1:{holder.getsockname()[1]}"
+
+
+async def until_answered(bus: Bus) -> None:
+    """Return when a fence succeeds."""
+    while True:
+        try:
+            return await bus.fence()
+        except BusAwayError:
+            await asyncio.sleep(0.01)

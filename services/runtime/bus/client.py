@@ -19,8 +19,14 @@ class HardenedClient(Client):
         """Return when the server has taken everything published before.
 
         The stock client writes its PING to the socket ahead of what is still buffered, so that its PONG proves
-        nothing: a drain then drops the requests that the server sent before it read the UNSUB.
+        nothing: a drain then drops the requests that the server sent before it read the UNSUB. And where its read
+        loop has ended it returns without any proof.
+
+        Raises:
+            StaleConnectionError: nothing is read any more, so no answer can come.
         """
+        if self.is_connected and (self._reading_task is None or self._reading_task.done()):
+            raise errors.StaleConnectionError
         if self.is_connected and self._pending and self._transport is not None:
             self._transport.writelines(self._pending[:])
             self._pending = []
