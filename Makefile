@@ -3,20 +3,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+STRANGERS := $(addprefix .strangers/,python/.installed sqlite/.installed node/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev up test check format schemas lock bench clean
+.PHONY: help install install-dev strangers up test check format schemas lock bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## Install everything that runs into .venv
 install-dev: $(INSTALLED_DEV)
+strangers: $(STRANGERS)  ## Install other people's MCP servers, for tests
 
 up: $(INSTALLED)  ## Start the whole system on this machine (Ctrl-C drains and stops it)
 	@exec $(BIN)/busbar up $(ARGS)
 
-test: $(INSTALLED_DEV)  ## Run all tests (ARGS="-k name" for some)
+test: $(INSTALLED_DEV) strangers  ## Run all tests (ARGS="-k name" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(INSTALLED_DEV)  ## Lint, types, import contracts, generated files
@@ -39,9 +41,11 @@ bench: $(INSTALLED_DEV)  ## Measure 100, 200 and 1,000 callers at once (docs/loa
 lock: $(INSTALLED_DEV)  ## Resolve the pinned requirements anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements/dev.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/strangers.in -o requirements/strangers.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/strangers-sqlite.in -o requirements/strangers-sqlite.txt
 
 clean:  ## Remove .venv and every cache
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis *.egg-info build
+	@rm -rf $(VENV) .strangers .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis *.egg-info build
 
 # Debian keeps venv in a package of its own; where it is missing and we may, we install it.
 $(BIN)/python:
@@ -55,3 +59,16 @@ $(INSTALLED): requirements/runtime.txt pyproject.toml | $(BIN)/python
 $(INSTALLED_DEV): requirements/dev.txt $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@
+
+.strangers/python/.installed: requirements/strangers.txt
+.strangers/sqlite/.installed: requirements/strangers-sqlite.txt
+.strangers/python/.installed .strangers/sqlite/.installed: | $(BIN)/python
+	@$(BIN)/python -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --require-hashes --no-deps -r $<
+	@touch $@
+
+.strangers/node/.installed: tests/strangers/package.json tests/strangers/package-lock.json
+	@mkdir -p $(@D)
+	@cp $^ $(@D)
+	@if command -v npm >/dev/null; then npm ci --prefix $(@D) --loglevel=error --ignore-scripts && touch $@; \
+	else echo "there is no npm here: the tests with servers from npm will be skipped"; fi
