@@ -17,16 +17,23 @@ __all__ = ["CommonSettings", "NoDecode", "Port"]
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
-
 SettingsT = TypeVar("SettingsT", bound="CommonSettings")
+
+
+class SettingsError(Exception):
+    """Variables that cannot be used: a line for each, with its name and without its value."""
 
 
 class _SecretFiles(EnvSettingsSource):
     """`BUSBAR_NATS_URL_FILE=/run/secrets/nats_url`: the value is the file's first line."""
 
     def prepare_field_value(self, field_name: str, field: object, value: object, value_is_complex: bool) -> object:
-        if value is None and (path := os.environ.get(f"{self.env_prefix}{field_name.upper()}_FILE")):
-            return Path(path).read_text(encoding="utf-8").partition("\n")[0].strip()
+        variable = f"{self.env_prefix}{field_name.upper()}_FILE"
+        if value is None and (path := os.environ.get(variable)):
+            try:
+                return Path(path).read_text(encoding="utf-8").partition("\n")[0].strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingsError(f"{variable}: the file that it names cannot be read") from error
         return super().prepare_field_value(field_name, field, value, value_is_complex)  # type: ignore[arg-type]
 
 
@@ -51,10 +58,6 @@ class CommonSettings(BaseSettings):
         return init_settings, _SecretFiles(settings_cls)
 
 
-class SettingsError(Exception):
-    """Variables that cannot be used: a line for each, with its name and without its value."""
-
-
 def read_settings(settings_class: type[SettingsT]) -> SettingsT:
     """Return the settings from the environment.
 
@@ -66,5 +69,3 @@ def read_settings(settings_class: type[SettingsT]) -> SettingsT:
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False, include_context=False)
         raise SettingsError("; ".join(f"BUSBAR_{str(one['loc'][0]).upper()}: {one['msg']}" for one in wrong)) from error
-    except OSError as error:
-        raise SettingsError("a file that a BUSBAR_…_FILE variable names cannot be read") from error

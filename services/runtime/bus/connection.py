@@ -204,7 +204,8 @@ class Bus:
             self._end("bus does not let us in any more")
 
     async def _on_disconnect(self) -> None:
-        log.warning("bus disconnected")
+        if self._in_service:
+            log.warning("bus disconnected")
 
     async def _on_reconnect(self) -> None:
         self.reconnects += 1
