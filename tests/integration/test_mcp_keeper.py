@@ -12,6 +12,7 @@ import anyio
 import psutil
 import pytest
 
+from services.runtime import process_guard
 from services.runtime.config.connections import Connection
 from services.runtime.errors import UpstreamError
 from services.worker.mcp.keeper import SessionKeeper, Status
@@ -54,8 +55,9 @@ async def call(keeper: SessionKeeper, tool: str, arguments: str = "{}") -> bytes
 
 
 def servers() -> list[psutil.Process]:
-    """The guards of this process and what they guard."""
-    return psutil.Process().children(recursive=True)
+    """The guards of this process and what they guard; the fixtures' NATS and Valkey have no guard."""
+    guards = [child for child in psutil.Process().children() if process_guard.__file__ in child.cmdline()]
+    return [process for guard in guards for process in (guard, *guard.children(recursive=True))]
 
 
 @pytest.mark.parametrize("transport", ["stdio", "http"])
