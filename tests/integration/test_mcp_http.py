@@ -17,7 +17,7 @@ from services.runtime.errors import (
     UpstreamError,
     UpstreamRefusedError,
 )
-from services.worker.mcp import http
+from services.worker.mcp import client
 from services.worker.mcp.opening import SessionOpener
 from services.worker.mcp.session import MAX_RESULT_BYTES, OpenError, Session
 from tests.support.mcp_servers.raw_http import Handler, RawServer, Request, raw_server
@@ -135,7 +135,7 @@ async def test_a_request_says_what_the_protocol_wants_and_nothing_of_the_caller_
             '{"uri":"x:ü"}'.encode(),
             timeout_s=5,
             meta=meta,
-            headers={"x-tenant": "t", "mcp-name": "forged"},
+            headers={"x-tenant": "t", "mcp-name": "forged", "x-secret": "forged"},
         )
         await session.request("tools/list", b" {} ", timeout_s=5)
     read, listed = server.requests
@@ -366,7 +366,7 @@ async def test_calls_in_a_row_share_a_connection_and_calls_at_once_have_one_each
 
 
 async def test_a_connection_that_has_been_idle_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "KEEP_ALIVE_S", 0.1)
+    monkeypatch.setattr(client, "KEEP_ALIVE_S", 0.1)
 
     async def handler(request: Request, reader: asyncio.StreamReader) -> None:
         await request.result(b"{}")

@@ -50,8 +50,9 @@ def opener(url: str) -> SessionOpener:
 
 async def test_requests_go_to_the_endpoint_and_results_come_as_they_are() -> None:
     old = OldServer()
+    callers = {"x-tenant": "t", "x-secret": "forged"}
     async with raw_server(old.handle) as server, opener(server.url).open() as session:
-        result = await session.request("tools/call", b'{"name":"x"}', timeout_s=5, headers={"x-tenant": "t"})
+        result = await session.request("tools/call", b'{"name":"x"}', timeout_s=5, headers=callers)
     assert result == b'{"n": 1.0e5}'
     assert [post.json["method"] for post in old.posts] == ["initialize", "notifications/initialized", "tools/call"]
     assert old.posts[2].headers["x-secret"] == "configured"

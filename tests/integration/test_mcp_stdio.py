@@ -87,12 +87,23 @@ async def test_a_result_one_byte_over_the_cap_is_too_large_and_costs_nobody_else
         assert await other == b"{}"
 
 
-async def test_a_line_that_cannot_be_kept_ends_the_session() -> None:
+@pytest.mark.parametrize("tool", ["long-line", "long-line-id-first"])
+async def test_a_line_that_cannot_be_kept_costs_its_own_call_alone(tool: str) -> None:
+    async with opened() as session:
+        other = asyncio.ensure_future(call(session, "later", '{"seconds": 1}'))
+        with anyio.fail_after(10):
+            with pytest.raises(ResultTooLargeError):
+                await call(session, tool, timeout_s=60)
+            assert await other == b"{}"
+            assert await call(session, "odd") == raw_stdio.ODD_RESULT
+
+
+async def test_a_line_that_cannot_be_kept_and_does_not_say_whose_it_is_ends_the_session() -> None:
     async with opened() as session:
         other = asyncio.ensure_future(call(session, "never"))
         with anyio.fail_after(10):
             with pytest.raises(UpstreamError):
-                await call(session, "long-line")
+                await call(session, "long-line-id-hidden")
             with pytest.raises(UpstreamError):
                 await other
             assert await session.closed() == "Protocol error"

@@ -166,7 +166,8 @@ def test_a_mistake_in_the_policy_gives_no_connections_either(path: Path) -> None
 
 def test_a_disabled_server_is_checked_but_needs_no_variables(path: Path) -> None:
     path.write_text("servers: {a: {disabled: true, command: x, env: {K: '${NONE}'}}, b: {command: x}}")
-    assert load_config(path, {}).connections.keys() == {"b"}
+    for environ in ({}, {"NONE_FILE": "/nowhere/at/all"}):
+        assert load_config(path, environ).connections.keys() == {"b"}
     with pytest.raises(ConfigError, match=r"servers\.a: is disabled"):
         load_connection(path, "a", {})
     assert problem(path, "disabled: true, command: [3]") == "servers.a.command.0: must be text; put it in quotes"
@@ -214,6 +215,39 @@ def test_a_url_or_a_command_from_elsewhere_takes_the_place_of_the_files(path: Pa
 )
 def test_references_are_expanded_once(text: str, expanded: str) -> None:
     assert expand(text, {"A": "1", "EMPTY": "", "NESTED": "${A}"}) == expanded
+
+
+@pytest.mark.parametrize(
+    ("environ", "text", "expanded"),
+    [
+        ({}, "Bearer ${KEY}", "Bearer s3cret"),
+        ({}, "${KEY:-d}", "s3cret"),
+        ({"KEY": "set"}, "${KEY}", "set"),
+        ({"KEY": ""}, "${KEY}", ""),
+        ({"KEY": ""}, "${KEY:-d}", "d"),
+        ({}, "${OTHER:-d}", "d"),
+        ({"KEY_FILE": ""}, "${KEY:-d}", "d"),
+    ],
+)
+def test_a_variable_that_is_not_set_comes_from_the_first_line_of_its_file(
+    tmp_path: Path, environ: dict[str, str], text: str, expanded: str
+) -> None:
+    file = tmp_path / "key"
+    file.write_text(" s3cret \r\nsecond line\n")
+    assert expand(text, {"KEY_FILE": str(file), **environ}) == expanded
+
+
+@pytest.mark.parametrize("default", ["", ":-d"])
+@pytest.mark.parametrize("content", [None, b"\xff s3cret"])
+def test_a_file_that_cannot_be_read_is_told_by_its_variable_alone(
+    path: Path, tmp_path: Path, content: bytes | None, default: str
+) -> None:
+    file = tmp_path / "s3cret-name"
+    if content is not None:
+        file.write_bytes(content)
+    keys = f"url: 'http://h/', headers: {{X-Key: '${{KEY{default}}}'}}"
+    told = "the file that the environment variable KEY_FILE names cannot be read"
+    assert problem(path, keys, KEY_FILE=str(file)) == f"servers.a.headers.X-Key: {told}"
 
 
 @pytest.mark.parametrize("text", ["${", "${}", "${1}", "${A-b}", "${env:A}", "${A:-${B}}", "${A B}"])

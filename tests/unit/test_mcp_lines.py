@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.mcp.lines import Event, EventSplitter, LineSplitter, TooLongError
+from services.worker.mcp.lines import CutLine, Event, EventSplitter, LineSplitter, TooLongError
 
 
 @st.composite
@@ -38,6 +38,18 @@ def test_a_line_that_goes_on_over_the_limit_is_refused() -> None:
     assert splitter.feed(b"x" * 10) == []
     with pytest.raises(TooLongError):
         splitter.feed(b"x")
+
+
+@given(st.binary(min_size=11, max_size=60).map(lambda line: line.replace(b"\n", b" ")), st.integers(1, 9))
+def test_of_a_line_over_the_limit_both_ends_are_kept_where_that_is_wanted(line: bytes, size: int) -> None:
+    splitter = LineSplitter(10, kept_ends=4)
+    stream = b"before\n" + line + b"\nafter\n"
+    chunks = [stream[start : start + size] for start in range(0, len(stream), size)]
+    before, cut, after = [line for chunk in chunks for line in splitter.feed(chunk)]
+    assert (before, after) == (b"before", b"after")
+    assert isinstance(cut, CutLine)
+    assert not isinstance(after, CutLine)
+    assert (cut[:4], cut[-4:]) == (line[:4], line[-4:])
 
 
 def test_an_event_over_the_limit_is_refused_though_its_lines_are_not() -> None:

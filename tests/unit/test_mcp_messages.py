@@ -15,6 +15,7 @@ from services.worker.mcp.messages import (
     decode_message,
     encode_answer,
     encode_request,
+    id_at_ends,
     outcome,
     salvage_id,
 )
@@ -83,6 +84,25 @@ def test_the_id_of_a_broken_response_is_found_where_that_is_possible() -> None:
     assert salvage_id(b'{"result":{"x":NaN,"y":"\xff"},"id":9}') == 9
     assert salvage_id(b"no json") is None
     assert salvage_id(b"[1]") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (b'{"jsonrpc":"2.0","id":7,"result":{"x":"xxx', 7),
+        (b'{ "id" : 7 , "result":{"x":"xxx', 7),
+        (b'{"result":{"x":"xxx"},"id":7}', 7),
+        (b'{"result":{"x":"xxx"}, "id": 7, "jsonrpc": "2.0" }\r', 7),
+        (b'{"jsonrpc":"2.0","id":7,"result":{"x":"xxx","id":8}}', 7),
+        (b'{"jsonrpc":"2.0","result":{"id":8,"x":"xxx', None),
+        (b'{"jsonrpc":"2.0","result":{"x":"xxx","id":8}}', None),
+        (b'{"jsonrpc":"2.0","method":"x","params":{"x":"xxx","id":8}}', None),
+        (b'{"id":"7","result":{"x":"xxx', None),
+        (b"xxx", None),
+    ],
+)
+def test_the_id_of_a_response_that_was_cut_is_found_at_its_ends_alone(line: bytes, found: int | None) -> None:
+    assert id_at_ends(line) == found
 
 
 def test_a_ping_is_answered_and_what_we_cannot_do_is_refused() -> None:

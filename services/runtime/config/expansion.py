@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 _REFERENCE = re.compile(
     r"(?P<literal>\$\$\{)"  # `$${` stands for `${` itself
@@ -11,13 +12,14 @@ _REFERENCE = re.compile(
 
 
 class UnsetVariableError(ValueError):
-    """A variable without a default is not set."""
+    """A variable has no value here: it is not set and has no default, or the file it comes from cannot be read."""
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
     """Return `text` with its references replaced, once: what a variable holds is not expanded again.
 
-    The default stands for a variable that is unset or empty, as in a shell.
+    A variable that is not set may come from a file, as those of Busbar itself: `VARIABLE_FILE` names it, and its
+    first line is the value. The default stands for a variable that is unset or empty, as in a shell.
 
     Raises:
         UnsetVariableError: names the variable.
@@ -30,10 +32,23 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
         if reference["malformed"]:
             raise ValueError("a '${' is not followed by NAME} or NAME:-default} (for a plain '${' write '$${')")
         name, default = reference["name"], reference["default"]
+        found = environ[name] if name in environ else _from_file(f"{name}_FILE", environ)
         if default is not None:
-            return environ.get(name) or default
-        if name not in environ:
+            return found or default
+        if found is None:
             raise UnsetVariableError(f"the environment variable {name} is not set")
-        return environ[name]
+        return found
 
     return _REFERENCE.sub(value, text)
+
+
+def _from_file(variable: str, environ: Mapping[str, str]) -> str | None:
+    """Return the first line of the file that `variable` names; None if it names none."""
+    path = environ.get(variable)
+    if not path:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").partition("\n")[0].strip()
+    except (OSError, ValueError):
+        # Not even the path is told: it may be the secret itself, in the wrong variable.
+        raise UnsetVariableError(f"the file that the environment variable {variable} names cannot be read") from None

@@ -6,7 +6,9 @@ opening         opens a session: transport, era, greeting → live
 live            the session itself: a transport and an era put together; lists by listing
 eras            what the modern and the legacy form of the protocol add to a request, and how they greet
 transport       what a transport does → http, stdio, sse
-http            streamable HTTP: each request a POST of its own; headers by mirroring
+http            streamable HTTP: each request a POST of its own; headers by mirroring → client
+client          the HTTP client: the configured headers and the token go with every request → oauth
+oauth           the access token of a server that wants one: fetched, kept, renewed
 stdio, sse      one stream of messages for all requests, told apart by pending, cut by lines
 messages        the JSON-RPC envelope; params and results stay bytes
 server_process  the process of a server that we start, under the guard of services.runtime.processes

@@ -5,8 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from types import SimpleNamespace
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 
@@ -14,51 +13,25 @@ from bus_schemas.workers import ServerFault
 from services.runtime.config.connections import Connection
 from services.runtime.errors import NoWorkerError, ResultTooLargeError, UpstreamError
 from services.runtime.processes import GuardedProcess
+from services.worker.mcp.client import Client, open_client
 from services.worker.mcp.errands import Errands
 from services.worker.mcp.lines import EventSplitter, TooLongError
 from services.worker.mcp.messages import Message, NoMessageError, decode_message, encode_answer, encode_cancellation
+from services.worker.mcp.oauth import TokenSource
 from services.worker.mcp.session import MAX_RESULT_BYTES
 from services.worker.mcp.transport import Exchange, ListChanges, SessionExpiredError
 
-CONNECT_TIMEOUT_S: Final = 3.0
-KEEP_ALIVE_S: Final = 4.0
-"""Below the five seconds after which uvicorn and Node close an idle connection: a request must not meet that."""
-
 _SESSION_ID: Final = "mcp-session-id"
 _MAX_BODY_BYTES: Final = MAX_RESULT_BYTES + 2**16
-_HEADERS: Final = {
-    "accept": "application/json, text/event-stream",
-    "content-type": "application/json",
-    "user-agent": "busbar",
-}
 
 
 @asynccontextmanager
-async def open_client() -> AsyncIterator[aiohttp.ClientSession]:
-    """Open the one HTTP client of a session: no limit on connections, no cookies, no proxies from the environment."""
-    tracing = aiohttp.TraceConfig()
-    tracing.on_request_headers_sent.append(_mark_sent)
-    async with aiohttp.ClientSession(
-        headers=_HEADERS,
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
-        trace_configs=[tracing],
-        read_bufsize=2**18,
-    ) as client:
-        yield client
-
-
-async def _mark_sent(_client: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
-    if context.trace_request_ctx is not None:
-        context.trace_request_ctx.was_sent = True
-
-
-@asynccontextmanager
-async def open_http(connection: Connection, process: GuardedProcess | None = None) -> AsyncIterator["HttpTransport"]:
+async def open_http(
+    connection: Connection, process: GuardedProcess | None = None, tokens: TokenSource | None = None
+) -> AsyncIterator["HttpTransport"]:
     """Open an HTTP client for the server's URL; nothing is sent yet."""
-    async with open_client() as client:
-        transport = HttpTransport(client, connection.url or "", headers=connection.headers, process=process)
+    async with open_client(connection.headers, tokens) as client:
+        transport = HttpTransport(client, connection.url or "", process)
         try:
             yield transport
         finally:
@@ -70,18 +43,10 @@ class HttpTransport:
 
     is_http = True
 
-    def __init__(
-        self,
-        client: aiohttp.ClientSession,
-        url: str,
-        *,
-        headers: Mapping[str, str],
-        process: GuardedProcess | None = None,
-    ) -> None:
-        """Send requests through `client`, with the configured `headers`; `process` is the server's, if it is ours."""
+    def __init__(self, client: Client, url: str, process: GuardedProcess | None) -> None:
+        """Send requests to `url` through `client`; `process` is the server's, if it is ours."""
         self._client = client
         self._url = url
-        self._configured = headers
         self._process = process
         self._errands = Errands()
         self._list_changes = ListChanges()
@@ -133,18 +98,13 @@ class HttpTransport:
     def _post(
         self, message: bytes, headers: Mapping[str, str], session_id: str | None, exchange: Exchange | None = None
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """Send one POST, once: aiohttp repeats idempotent methods only. Redirects could lead credentials astray."""
-        headers = {**self._configured, **headers}
         if session_id is not None:
-            headers[_SESSION_ID] = session_id
-        return self._client.post(
-            self._url, data=message, headers=headers, allow_redirects=False, trace_request_ctx=exchange
-        )
+            headers = {**headers, _SESSION_ID: session_id}
+        return self._client.request("POST", self._url, headers, data=message, exchange=exchange)
 
     async def _delete(self, session_id: str) -> None:
-        headers = {**self._configured, _SESSION_ID: session_id}
         with contextlib.suppress(aiohttp.ClientError):
-            async with self._client.delete(self._url, headers=headers, allow_redirects=False):
+            async with self._client.request("DELETE", self._url, {_SESSION_ID: session_id}):
                 pass
 
     async def _response(self, response: aiohttp.ClientResponse, exchange: Exchange, session_id: str | None) -> Message:

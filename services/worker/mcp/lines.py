@@ -7,33 +7,48 @@ class TooLongError(ValueError):
     """A line or an event is longer than can be kept."""
 
 
+class CutLine(bytes):
+    """The beginning and the end of a line that is longer than can be kept."""
+
+
 class LineSplitter:
     """Cuts a stream of chunks into lines. A line may come in thousands of chunks; each byte is copied twice."""
 
-    def __init__(self, limit: int) -> None:
-        """Hold at most `limit` bytes of a line that has not ended."""
+    def __init__(self, limit: int, *, kept_ends: int = 0) -> None:
+        """Hold at most `limit` bytes of a line that has not ended; of one that is longer, `kept_ends` at either end."""
         self._limit = limit
+        self._kept_ends = kept_ends
+        self._is_cut = False
         self._pieces: list[bytes] = []
         self._size = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Return the lines that `chunk` ends, without their line feeds.
+        """Return the lines that `chunk` ends, without their line feeds; a line over the limit is a `CutLine`.
 
         Raises:
-            TooLongError: the line that goes on is over the limit.
+            TooLongError: the line that goes on is over the limit, and its ends are not to be kept.
         """
         first, *rest = chunk.split(b"\n")
         self._pieces.append(first)
         self._size += len(first)
         if self._size > self._limit:
-            raise TooLongError
+            self._cut()
         if not rest:
             return []
         line = b"".join(self._pieces)
+        if self._is_cut:
+            line, self._is_cut = CutLine(line), False
         *lines, last = rest
         self._pieces = [last]
         self._size = len(last)
         return [line, *lines]
+
+    def _cut(self) -> None:
+        if not self._kept_ends:
+            raise TooLongError
+        so_far = b"".join(self._pieces)
+        self._pieces = [so_far[: self._kept_ends], so_far[-self._kept_ends :]]
+        self._is_cut = True
 
 
 class Event(NamedTuple):

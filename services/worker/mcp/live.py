@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from bus_schemas.workers import ServerFault
@@ -25,10 +25,17 @@ LIST_TIMEOUT_S: Final = 10.0
 class LiveSession:
     """See `Session`."""
 
-    def __init__(self, transport: Transport, era: Era) -> None:
-        """Take an open transport; the server must be greeted before anything else."""
+    def __init__(self, transport: Transport, era: Era, *, configured_headers: Collection[str] = ()) -> None:
+        """Take an open transport; the server must be greeted before anything else.
+
+        Args:
+            transport: carries the requests.
+            era: says what the protocol adds to them.
+            configured_headers: names that no caller's header may have: the transport sends the operator's.
+        """
         self._transport = transport
         self._era = era
+        self._configured_headers = configured_headers
         self._server_info = ServerInfo(name="", version="", protocol_version="", era=era.name)
         self._ids = itertools.count(1)
         self._header_maps: dict[str, HeaderMap] = {}
@@ -133,7 +140,8 @@ class LiveSession:
     def _headers(self, method: str, params: bytes, callers: Mapping[str, str]) -> Mapping[str, str]:
         if not self._transport.is_http:
             return NOTHING
-        headers = {**callers, **self._era.headers()}
+        headers = {name: value for name, value in callers.items() if name not in self._configured_headers}
+        headers |= self._era.headers()
         if self._era.mirrors_requests:
             headers |= mirrored_headers(method, params, self._header_maps)
         return headers

@@ -1,6 +1,7 @@
 """JSON-RPC messages: only the envelope is read; params and results stay the bytes they are."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -41,6 +42,9 @@ class McpError(msgspec.Struct):
     data: Any = None
 
 
+_ID_FIRST = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*([0-9]{1,15})\s*,')
+_ID_LAST = re.compile(rb'"id"\s*:\s*([0-9]{1,15})\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*\Z')
+
 _message_decoder = msgspec.json.Decoder(Message)
 _error_decoder = msgspec.json.Decoder(McpError)
 
@@ -75,6 +79,16 @@ def salvage_id(data: bytes) -> Any:
     except (ValueError, RecursionError):
         return None
     return message.get("id") if isinstance(message, dict) else None
+
+
+def id_at_ends(line: bytes) -> int | None:
+    """Return the `id` of a response of which only the beginning and the end are left, if it stands there.
+
+    It does so where the result is the first or the last member but for `jsonrpc`, as in all that is written by a
+    program; an id within the result is never mistaken for it.
+    """
+    found = _ID_FIRST.match(line) or _ID_LAST.search(line)
+    return int(found[1]) if found else None
 
 
 def outcome(message: Message) -> bytes:

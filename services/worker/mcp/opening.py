@@ -15,6 +15,7 @@ from services.runtime.errors import (
 from services.worker.mcp.eras import LegacyEra, ModernEra
 from services.worker.mcp.http import open_http
 from services.worker.mcp.live import LiveSession
+from services.worker.mcp.oauth import TokenSource
 from services.worker.mcp.racing import first_result
 from services.worker.mcp.server_process import START_LIMIT_S, server_process, until_listening
 from services.worker.mcp.session import EraName, OpenError, fault_of
@@ -47,6 +48,7 @@ class SessionOpener:
             self._required = "legacy"
         self._known: EraName | None = self._required
         self._log_path = log_path
+        self._tokens = None if connection.oauth is None else TokenSource(connection.oauth)
 
     @property
     def owns_process(self) -> bool:
@@ -104,12 +106,11 @@ class SessionOpener:
                 process = await stack.enter_async_context(server_process(connection, self._log_path, pipes=False))
                 await until_listening(process, connection.url)
             open_url = open_sse if connection.transport == "sse" else open_http
-            yield await stack.enter_async_context(open_url(connection, process))
+            yield await stack.enter_async_context(open_url(connection, process, self._tokens))
 
-    @staticmethod
-    async def _greeted(transport: Transport, eras: Sequence[EraName], limit_s: float) -> LiveSession:
+    async def _greeted(self, transport: Transport, eras: Sequence[EraName], limit_s: float) -> LiveSession:
         for era in eras:
-            session = LiveSession(transport, _ERAS[era]())
+            session = LiveSession(transport, _ERAS[era](), configured_headers=self._connection.headers.keys())
             try:
                 await session.greet(limit_s)
             except UpstreamRefusedError as error:

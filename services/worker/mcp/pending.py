@@ -9,8 +9,9 @@ from typing import Final
 
 import msgspec
 
-from services.runtime.errors import UpstreamError
-from services.worker.mcp.messages import Message, NoMessageError, decode_message, encode_answer, salvage_id
+from services.runtime.errors import QueryError, ResultTooLargeError, UpstreamError
+from services.worker.mcp.lines import CutLine
+from services.worker.mcp.messages import Message, NoMessageError, decode_message, encode_answer, id_at_ends, salvage_id
 from services.worker.mcp.transport import Exchange, ListChanges
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class PendingExchanges:
         except NoMessageError:
             if data.strip():
                 log.debug("the server wrote what is no message")
-                self._resolve(salvage_id(data), None)
+                self._resolve(salvage_id(data), UpstreamError())
             return None
         self.last_heard_at = time.monotonic()
         if message.is_response:
@@ -78,15 +79,22 @@ class PendingExchanges:
             self._list_changes.heed(message)
         return None
 
-    def _resolve(self, request_id: object, message: Message | None) -> None:
+    def take_cut(self, line: CutLine) -> bool:
+        """Fail the request whose response is too long to keep; return False if it does not say whose it is."""
+        request_id = id_at_ends(line)
+        if request_id is not None:
+            self._resolve(request_id, ResultTooLargeError())
+        return request_id is not None
+
+    def _resolve(self, request_id: object, outcome: Message | QueryError) -> None:
         # Late responses to cancelled requests are nobody's.
         _, response = self._waiting.get(request_id, (None, None))
         if response is None or response.done():
             return
-        if message is None:
-            response.set_exception(UpstreamError())
+        if isinstance(outcome, QueryError):
+            response.set_exception(outcome)
         else:
-            response.set_result(message)
+            response.set_result(outcome)
 
     def _progress(self, notification: Message) -> None:
         try:

@@ -14,10 +14,11 @@ from bus_schemas.workers import ServerFault
 from services.runtime.config.connections import Connection
 from services.runtime.errors import NoWorkerError, UpstreamError
 from services.runtime.processes import GuardedProcess
+from services.worker.mcp.client import Client, open_client
 from services.worker.mcp.errands import Errands
-from services.worker.mcp.http import open_client
 from services.worker.mcp.lines import Event, EventSplitter
 from services.worker.mcp.messages import Message, encode_cancellation
+from services.worker.mcp.oauth import TokenSource
 from services.worker.mcp.pending import MAX_MESSAGE_BYTES, PendingExchanges
 from services.worker.mcp.racing import first_result
 from services.worker.mcp.session import OpenError
@@ -30,22 +31,21 @@ _EXIT_S: Final = 0.5
 
 
 @asynccontextmanager
-async def open_sse(connection: Connection, process: GuardedProcess | None = None) -> AsyncIterator["SseTransport"]:
+async def open_sse(
+    connection: Connection, process: GuardedProcess | None = None, tokens: TokenSource | None = None
+) -> AsyncIterator["SseTransport"]:
     """Open the stream and learn where to send.
 
     Raises:
         OpenError: there is no server, or not one of this kind.
+        NoWorkerError: it wants a token, and there is none.
     """
-    async with open_client() as client:
+    async with open_client(connection.headers, tokens) as client:
         try:
-            async with client.get(
-                connection.url or "",
-                headers={**connection.headers, "accept": "text/event-stream"},
-                allow_redirects=False,
-            ) as stream:
+            async with client.request("GET", connection.url or "", {"accept": "text/event-stream"}) as stream:
                 if stream.status != 200 or stream.content_type != "text/event-stream":
                     raise OpenError(ServerFault.PROTOCOL_ERROR)
-                transport = SseTransport(client, stream, connection.headers, process)
+                transport = SseTransport(client, stream, process)
                 try:
                     await transport.find_endpoint()
                     yield transport
@@ -62,17 +62,10 @@ class SseTransport:
 
     is_http = True
 
-    def __init__(
-        self,
-        client: aiohttp.ClientSession,
-        stream: aiohttp.ClientResponse,
-        headers: Mapping[str, str],
-        process: GuardedProcess | None,
-    ) -> None:
-        """Begin to listen to `stream`; `headers` go with every POST; `process` is the server's, if it is ours."""
+    def __init__(self, client: Client, stream: aiohttp.ClientResponse, process: GuardedProcess | None) -> None:
+        """Begin to listen to `stream`; requests go through `client`; `process` is the server's, if it is ours."""
         self._client = client
         self._stream = stream
-        self._headers = headers
         self._process = process
         self._pending = PendingExchanges()
         self._errands = Errands()
@@ -143,12 +136,8 @@ class SseTransport:
         if self._listening.done():
             raise NoWorkerError
         try:
-            async with self._client.post(
-                self._endpoint.result(),
-                data=message,
-                headers={**self._headers, **headers},
-                allow_redirects=False,
-                trace_request_ctx=exchange,
+            async with self._client.request(
+                "POST", self._endpoint.result(), headers, data=message, exchange=exchange
             ) as response:
                 if not 200 <= response.status < 300:
                     raise UpstreamError

@@ -11,7 +11,7 @@ from bus_schemas.workers import ServerFault
 from services.runtime.config.connections import Connection
 from services.runtime.errors import NoWorkerError
 from services.runtime.processes import GuardedProcess
-from services.worker.mcp.lines import LineSplitter, TooLongError
+from services.worker.mcp.lines import CutLine, LineSplitter
 from services.worker.mcp.messages import Message, encode_cancellation
 from services.worker.mcp.pending import MAX_MESSAGE_BYTES, PendingExchanges
 from services.worker.mcp.server_process import server_process
@@ -20,6 +20,8 @@ from services.worker.mcp.transport import Exchange
 log = logging.getLogger(__name__)
 
 _CHUNK_BYTES: Final = 2**18
+_KEPT_ENDS_BYTES: Final = 256
+"""Of a response that is too long to keep: enough for its id, at whichever end it is."""
 _LEAVE_S: Final = 1.0
 """How long a server may take to exit by itself once its input has ended (MCP: the client closes stdin first)."""
 
@@ -105,16 +107,18 @@ class StdioTransport:
         self._stdin.write(message + b"\n")
 
     async def _listen(self, stdout: asyncio.StreamReader) -> ServerFault:
-        lines = LineSplitter(MAX_MESSAGE_BYTES)
+        lines = LineSplitter(MAX_MESSAGE_BYTES, kept_ends=_KEPT_ENDS_BYTES)
         try:
             while chunk := await stdout.read(_CHUNK_BYTES):
                 for line in lines.feed(chunk):
+                    if isinstance(line, CutLine):
+                        if not self._pending.take_cut(line):
+                            log.warning("the server wrote a line that is too long")
+                            return ServerFault.PROTOCOL_ERROR
+                        continue
                     answer = self._pending.take(line)
                     if answer is not None and not self._stdin.is_closing():
                         self._stdin.write(answer + b"\n")
             return ServerFault.PROCESS_EXITED
-        except TooLongError:
-            log.warning("the server wrote a line that is too long")
-            return ServerFault.PROTOCOL_ERROR
         finally:
             self._pending.fail()

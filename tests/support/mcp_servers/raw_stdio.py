@@ -59,6 +59,10 @@ def call(request_id: Any, name: str, arguments: dict[str, Any]) -> None:  # noqa
             answer(request_id, b"[1]")
         case "long-line":
             answer(request_id, b'{"x":"' + b"x" * LONG_LINE_BYTES + b'"}')
+        case "long-line-id-first":
+            refuse(request_id, b'{"code":1,"message":"' + b"x" * LONG_LINE_BYTES + b'","data":{"id":1}}')
+        case "long-line-id-hidden":
+            write(b'{"result":{},"id":%d,"x":"' % request_id + b"x" * LONG_LINE_BYTES + b'"}')
         case "exit":
             os._exit(3)
         case "refuse":
