@@ -7,7 +7,7 @@ A large result comes in chunks on the bulk inbox instead (`inboxes.bulk_inbox`).
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from bus_schemas import envelope
@@ -31,6 +31,8 @@ class CallHeaders:
     principal: str
     traceparent: str | None = None
     tracestate: str | None = None
+    forwarded: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The caller's headers that the server's configuration names; names in lower case."""
 
     def encode(self) -> Headers:
         headers = {
@@ -44,6 +46,8 @@ class CallHeaders:
             headers[envelope.TRACEPARENT] = self.traceparent
         if self.tracestate is not None:
             headers[envelope.TRACESTATE] = self.tracestate
+        for name, value in self.forwarded.items():
+            headers[envelope.FORWARD_PREFIX + name] = value
         return headers
 
     @classmethod
@@ -58,6 +62,11 @@ class CallHeaders:
                 principal=headers.get(envelope.PRINCIPAL, ""),
                 traceparent=headers.get(envelope.TRACEPARENT),
                 tracestate=headers.get(envelope.TRACESTATE),
+                forwarded={
+                    name.removeprefix(envelope.FORWARD_PREFIX): value
+                    for name, value in headers.items()
+                    if name.startswith(envelope.FORWARD_PREFIX)
+                },
             )
         except KeyError as error:
             raise ValueError(f"a call without the header {error.args[0]}") from error

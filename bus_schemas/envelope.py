@@ -13,6 +13,8 @@ ATTEMPT = "mcp-attempt"
 PRINCIPAL = "mcp-principal"
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
+FORWARD_PREFIX = "mcp-forward-"
+"""What the name of a caller's header begins with that reaches the server; the value is the caller's."""
 
 KIND = "mcp-kind"
 INSTANCE = "mcp-instance"

@@ -74,6 +74,7 @@ CALL_HEADERS = CallHeaders(
     principal="analytics",
     traceparent=_TRACEPARENT,
     tracestate="vendor=1",
+    forwarded={"x-tenant": "emea"},
 )
 CALL = {"method": "tools/call", "params": {"name": "resolve_product", "arguments": {"alias": "abracadabra"}}}
 RESULT_HEADERS = ResultHeaders(instance=_INSTANCE, upstream_us=2900, queue_us=100)

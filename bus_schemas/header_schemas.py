@@ -51,6 +51,13 @@ HEADERS: dict[str, JsonSchema] = {
 }
 
 
+FORWARDED: JsonSchema = {
+    "description": "A caller's header, by the rest of the name; only one that the server's configuration names.",
+    "pattern": "^[\\t -~]*$",
+}
+"""What is said of every header whose name begins with `envelope.FORWARD_PREFIX`."""
+
+
 def headers_schema(names: Iterable[str], *, required: Iterable[str], **fixed: str) -> JsonSchema:
     """Return the schema of a header set.
 
@@ -59,7 +66,12 @@ def headers_schema(names: Iterable[str], *, required: Iterable[str], **fixed: st
         required: those that every sender sends.
         fixed: `kind`, where only one of its values is meant.
     """
-    properties = {name: {"type": "string", **HEADERS[name]} for name in names}
+    names = list(names)
+    alone = [name for name in names if not name.startswith(envelope.FORWARD_PREFIX)]
+    properties = {name: {"type": "string", **HEADERS[name]} for name in alone}
     if "kind" in fixed:
         properties[envelope.KIND] = {"type": "string", "const": fixed["kind"]}
-    return {"type": "object", "properties": properties, "required": list(required)}
+    schema = {"type": "object", "properties": properties, "required": list(required)}
+    if len(alone) < len(names):
+        schema["patternProperties"] = {f"^{envelope.FORWARD_PREFIX}": {"type": "string", **FORWARDED}}
+    return schema

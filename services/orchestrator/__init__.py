@@ -4,14 +4,17 @@ settings    what can be set
 app         builds everything, in the order in which it opens
 api         HTTP: POST /v1/query → query
 bus_api     NATS: mcp.v1.query → query
-openapi     the document of the HTTP side: every error with an example, the body, the key
+openapi     the document of the HTTP side: the body of a query, the key
 lists       HTTP: what there is (servers, tools, resources, prompts) ← catalogue
 query       CENTRAL: answer(), from the body's bytes to the reply's
+tracing     the caller's trace context, as far as it is well-formed (pure)
+forwarding  which of a caller's headers reach a server (pure)
 reading     a body's bytes → a query, or what is wrong with it
 limits      a key's rate and its calls at once
 routing     which servers may answer, in which order (pure)
 catalogue   what live workers offer, by server and version
 arguments   a tool's input schema, compiled once
+schema_cost how much work a schema can make (pure)
 weights     which version gets the next call (pure)
 dispatch    one attempt: the call goes out, its outcome comes back
 """

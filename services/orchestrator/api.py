@@ -20,13 +20,15 @@ from services.orchestrator.lists import (
     ToolItem,
     ToolPage,
 )
-from services.orchestrator.openapi import QUERY_BODY, problems
+from services.orchestrator.openapi import QUERY_BODY
 from services.orchestrator.query import Context, Reply
 from services.orchestrator.state import state_of
+from services.orchestrator.tracing import trace_context
 from services.runtime.auth.principals import Principal
 from services.runtime.errors import QueryError, UnsupportedMediaTypeError
 from services.runtime.http import read_body
 from services.runtime.ids import new_id
+from services.runtime.openapi import problems
 
 router = APIRouter(prefix="/v1")
 
@@ -73,7 +75,7 @@ async def query(request: Request) -> Response:
             raise UnsupportedMediaTypeError
     except QueryError as error:
         return _response(state.queries.refuse(error, request_id, received_at))
-    context = Context(request_id, principal, received_at, headers.get("traceparent"), headers.get("tracestate"))
+    context = Context(request_id, principal, received_at, trace_context(headers.getlist), headers.getlist)
     return await _while_connected(request, state.queries.answer(body, context))
 
 

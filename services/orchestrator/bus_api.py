@@ -2,16 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 
 from bus_schemas import envelope, subjects
+from services.orchestrator.forwarding import HeaderValues
 from services.orchestrator.query import Context, QueryService, Reply
+from services.orchestrator.tracing import trace_context
 from services.runtime.auth.principals import Principal
 from services.runtime.bus import Bus, BusAwayError, BusMessage
 from services.runtime.bus.connection import MessageTooLargeError
 from services.runtime.errors import QueryError, ResultTooLargeError
 from services.runtime.ids import new_id
+
+_HEADERS_BYTES = 1024
+"""More than the headers of an answer take; they count towards the largest message."""
 
 Authenticate = Callable[[str | None], Principal]
 
@@ -43,26 +48,24 @@ class BusApi:
         except QueryError as error:
             reply = self._queries.refuse(error, request_id, received_at)
         else:
-            context = Context(
-                request_id,
-                principal,
-                received_at,
-                headers.get(envelope.TRACEPARENT),
-                headers.get(envelope.TRACESTATE),
-            )
+            values, largest = _values_of(headers), self._bus.max_payload - _HEADERS_BYTES
+            context = Context(request_id, principal, received_at, trace_context(values), values, largest)
             reply = await self._queries.answer(message.data, context)
         if not message.reply:
             return
-        try:
-            await self._send(message.reply, reply)
-        except MessageTooLargeError:
-            await self._send(message.reply, self._queries.refuse(ResultTooLargeError(), request_id, received_at))
-        except BusAwayError:
-            return
+        with suppress(BusAwayError):
+            try:
+                await self._send(message.reply, reply)
+            except MessageTooLargeError:  # a problem with a large error object of the server's
+                await self._send(message.reply, self._queries.problem(ResultTooLargeError(), request_id))
 
     async def _send(self, subject: str, reply: Reply) -> None:
         headers = {envelope.STATUS: str(reply.status), "content-type": reply.content_type, **reply.headers}
         await self._bus.publish(subject, reply.body, headers=headers)
+
+
+def _values_of(headers: Mapping[str, str]) -> HeaderValues:
+    return lambda name: [headers[name]] if name in headers else []
 
 
 @asynccontextmanager

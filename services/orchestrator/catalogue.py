@@ -1,5 +1,6 @@
 """What live workers offer, by server and version: derived from the fleet, in memory, anew only when it changed."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,6 +10,8 @@ from bus_schemas.queries import Query
 from bus_schemas.workers import Catalogue, Definition, WorkerState
 from services.orchestrator.arguments import ArgumentCheck
 from services.runtime.fleet import Fleet, Worker
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -22,6 +25,8 @@ class Tool:
         """Raises InvalidArgumentsError."""
         if self._check is None:
             self._check = ArgumentCheck(self.definition.get("inputSchema"))
+            if not self._check.is_enforced:
+                log.info("input schema is not enforced", extra={"tool": self.definition.get("name")})
         self._check.check(arguments)
 
 

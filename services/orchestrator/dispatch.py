@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from bus_schemas import envelope, subjects
 from bus_schemas.calls import CallHeaders, CancelCall, ChunkHeaders, ErrorHeaders, ResultHeaders
@@ -52,6 +53,7 @@ class Call:
     """By time.monotonic()."""
     traceparent: str | None = None
     tracestate: str | None = None
+    forwarded: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ class Dispatcher:
         self._bus = bus
         self._inbox = inbox
         self._flights: set[_Flight] = set()
-        fleet.on_death(self._worker_died)
+        fleet.on_death(self._fail_held)
+        fleet.on_silence(self._fail_unclaimed)
 
     @property
     def in_flight(self) -> int:
@@ -108,6 +111,7 @@ class Dispatcher:
             principal=call.principal,
             traceparent=call.traceparent,
             tracestate=call.tracestate,
+            forwarded=call.forwarded,
         )
         with self._inbox.expect() as exchange:
             await self._send(call, headers, exchange)
@@ -148,14 +152,18 @@ class Dispatcher:
         except BusAwayError:
             return
 
-    def _worker_died(self, report: Report) -> None:
-        """Fail the calls that the dead worker held: those it acknowledged, and those that nobody has."""
-        now = time.monotonic()
+    def _fail_held(self, gone: Report) -> None:
+        """Fail the calls that a worker had acknowledged; one that left has answered what it held."""
         for flight in self._flights:
-            if (flight.call.server, flight.call.version) != (report.server, report.version):
-                continue
-            unclaimed = flight.holder is None and now - flight.sent_at > _MARGIN_S
-            if flight.holder == report.instance or unclaimed:
+            if flight.holder == gone.instance:
+                flight.exchange.fail(UpstreamError())
+
+    def _fail_unclaimed(self, silent: Report) -> None:
+        """Fail the calls that nobody has acknowledged: the worker that fell silent may have taken them."""
+        long_ago = time.monotonic() - _MARGIN_S
+        for flight in self._flights:
+            is_its = (flight.call.server, flight.call.version) == (silent.server, silent.version)
+            if is_its and flight.holder is None and flight.sent_at < long_ago:
                 flight.exchange.fail(UpstreamError())
 
 

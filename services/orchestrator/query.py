@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,10 +13,12 @@ from bus_schemas.errors import ERRORS
 from bus_schemas.queries import CacheUse, Query
 from services.orchestrator.catalogue import CatalogueView, LiveServer, LiveVersion
 from services.orchestrator.dispatch import Call, Dispatcher, Outcome
+from services.orchestrator.forwarding import HeaderValues, forwarded_headers, no_headers
 from services.orchestrator.limits import Limits
 from services.orchestrator.metrics import CANCELLED, TOOL_ERROR, QueryMetrics
 from services.orchestrator.reading import ReadQuery, read_query
 from services.orchestrator.routing import candidates_among, candidates_for
+from services.orchestrator.tracing import NO_TRACE, TraceContext
 from services.orchestrator.weights import SmoothWeightedRoundRobin, effective_weights
 from services.runtime.auth.principals import Principal
 from services.runtime.config.policy import Policy, ServerPolicy, ToolPolicy
@@ -27,6 +30,7 @@ from services.runtime.errors import (
     OverloadedError,
     PromptNotFoundError,
     QueryError,
+    ResultTooLargeError,
     ToolNotFoundError,
 )
 from services.runtime.problems import CONTENT_TYPE as PROBLEM_TYPE
@@ -49,8 +53,11 @@ class Context:
     principal: Principal
     received_at: float
     """By time.monotonic()."""
-    traceparent: str | None = None
-    tracestate: str | None = None
+    trace: TraceContext = NO_TRACE
+    headers: HeaderValues = field(default=no_headers, repr=False)
+    """The caller's; only those that a server's configuration names are ever looked at."""
+    largest_reply_bytes: float = math.inf
+    """Of the body; an answer that is larger could not be delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +115,12 @@ class QueryService:
         return reply
 
     def refuse(self, error: QueryError, request_id: str, received_at: float) -> Reply:
-        """Return the problem for a query that never gets as far as `answer`, or whose answer cannot be delivered."""
+        """Return the problem for a query that never gets as far as `answer`."""
         self._metrics.count(None, time.monotonic() - received_at, error.code.value)
+        return self.problem(error, request_id)
+
+    def problem(self, error: QueryError, request_id: str) -> Reply:
+        """Return the problem in place of an answer that `answer` has counted."""
         return self._problem(error, request_id, _Course())
 
     async def _answer(self, body: bytes, context: Context, course: _Course) -> tuple[Reply, str | None]:
@@ -122,6 +133,8 @@ class QueryService:
         total_s = time.monotonic() - context.received_at
         is_tool_error = read.query.tool is not None and _is_tool_error(outcome.result)
         reply = Reply(200, _envelope(context.request_id, course, live, outcome, total_s))
+        if len(reply.body) > context.largest_reply_bytes:
+            raise ResultTooLargeError
         return reply, TOOL_ERROR if is_tool_error else None
 
     async def _ask(self, read: ReadQuery, context: Context, course: _Course) -> tuple[LiveVersion, Outcome]:
@@ -157,6 +170,8 @@ class QueryService:
         raise failure
 
     async def _ask_version(self, version: LiveVersion, read: ReadQuery, context: Context, course: _Course) -> Outcome:
+        policy = self._policy.servers.get(version.server, _UNCONFIGURED)
+        forwarded = forwarded_headers(policy, context.headers)
         for attempt in range(1, _ATTEMPTS_PER_VERSION + 1):
             course.attempts += 1
             call = Call(
@@ -167,8 +182,9 @@ class QueryService:
                 attempt=course.attempts,
                 principal=context.principal.id,
                 deadline=course.deadline,
-                traceparent=context.traceparent,
-                tracestate=context.tracestate,
+                traceparent=context.trace.traceparent,
+                tracestate=context.trace.tracestate,
+                forwarded=forwarded,
             )
             try:
                 return await self._dispatcher.call(call)

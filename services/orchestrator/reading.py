@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from bus_schemas.errors import FieldError
 from bus_schemas.queries import MAX_BODY_BYTES, Query
 from services.runtime.errors import InvalidJsonError, InvalidRequestError, PayloadTooLargeError
+from services.runtime.field_errors import field_errors, pointer
 
 MAX_NESTING = 64
 
@@ -59,7 +60,7 @@ def read_query(body: bytes) -> ReadQuery:
         query = Query.model_validate(document)
         parts = msgspec.json.decode(body, type=_RawParts)
     except ValidationError as error:
-        raise InvalidRequestError(errors=_field_errors(error)) from error
+        raise InvalidRequestError(errors=field_errors(error.errors())) from error
     except msgspec.DecodeError as error:
         raise InvalidJsonError from error
     if query.prompt is not None:
@@ -71,7 +72,7 @@ def read_query(body: bytes) -> ReadQuery:
 def _check_prompt_arguments(query: Query) -> None:
     wrong = [name for name, value in query.arguments.items() if not isinstance(value, str)]
     if wrong:
-        raise InvalidRequestError(errors=[FieldError(pointer=f"/arguments/{_escape(wrong[0])}", keyword="type")])
+        raise InvalidRequestError(errors=[FieldError(pointer=pointer(("arguments", wrong[0])), keyword="type")])
 
 
 def _read_i_json(body: bytes) -> Any:
@@ -129,38 +130,6 @@ def _depth_exceeds(value: Any, limit: int) -> bool:
         if not level:
             return False
     return any(isinstance(value, dict | list) for value in level)
-
-
-def _field_errors(error: ValidationError) -> list[FieldError]:
-    return [
-        FieldError(
-            pointer="".join(f"/{_escape(str(part))}" for part in wrong["loc"]),
-            keyword=_KEYWORDS.get(wrong["type"], wrong["type"]),
-        )
-        for wrong in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
-
-
-_KEYWORDS = {
-    "extra_forbidden": "additionalProperties",
-    "missing": "required",
-    "string_type": "type",
-    "int_type": "type",
-    "dict_type": "type",
-    "model_type": "type",
-    "enum": "enum",
-    "greater_than_equal": "minimum",
-    "less_than_equal": "maximum",
-    "string_too_long": "maxLength",
-    "string_too_short": "minLength",
-    "value_error": "pattern",
-}
-"""pydantic's names of what is wrong → JSON Schema's."""
-
-
-def _escape(part: str) -> str:
-    """One reference token of a JSON pointer (RFC 6901), at most 128 characters of it."""
-    return part[:128].replace("~", "~0").replace("/", "~1")
 
 
 def _text(value: str) -> bytes:

@@ -5,7 +5,9 @@ config/     busbar.yaml: the policy everyone reads, the connections only worker 
 auth        keys, principals and their rights
 fleet       the workers there are, from their own words
 errors      what can go wrong with a query
+field_errors  what is wrong with a field, from pydantic's words
 http        problem+json, probes, Host and Origin
+openapi     what every service's document says of errors
 serving     the HTTP server, and its stop
 lifecycle   supervised tasks, signals, the end of a process
 logs        JSON lines

@@ -58,6 +58,7 @@ class Fleet:
         self._describing: dict[str, asyncio.Task[None]] = {}
         self._describe_slots = asyncio.Semaphore(_DESCRIBE_AT_ONCE)
         self._death_listeners: list[Callable[[Report], None]] = []
+        self._silence_listeners: list[Callable[[Report], None]] = []
         self._servers_seen: set[str] = set()
         self._looked_at = clock()
         self.revision = 0
@@ -78,6 +79,10 @@ class Fleet:
     def on_death(self, listener: Callable[[Report], None]) -> None:
         """Call `listener` for each worker that is gone, whether it left or fell silent."""
         self._death_listeners.append(listener)
+
+    def on_silence(self, listener: Callable[[Report], None]) -> None:
+        """Call `listener`, too, for each worker that fell silent: it has not ended what it had taken."""
+        self._silence_listeners.append(listener)
 
     async def take_census(self) -> None:
         """Ask everybody who is there; for the start and for after a reconnect."""
@@ -108,10 +113,11 @@ class Fleet:
             return
         too_old = now - MISSED_HEARTBEATS * HEARTBEAT_INTERVAL_S
         for instance in [name for name, worker in self._workers.items() if worker.heard_at < too_old]:
-            log.warning(
-                "worker is silent", extra={"server": self._workers[instance].report.server, "instance": instance}
-            )
+            report = self._workers[instance].report
+            log.warning("worker is silent", extra={"server": report.server, "instance": instance})
             self._remove(instance)
+            for listener in self._silence_listeners:
+                listener(report)
 
     async def take_event(self, message: BusMessage) -> None:
         """Enter one event of a worker into the table."""

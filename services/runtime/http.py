@@ -1,4 +1,4 @@
-"""What every HTTP service does alike: probes, problem+json, Host and Origin, serving and draining."""
+"""What every HTTP service does alike: probes, problem+json, Host and Origin."""
 
 import ipaddress
 import logging
@@ -9,17 +9,20 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bus_schemas.errors import ERRORS, ErrorCode, FieldError
+from bus_schemas.errors import ERRORS, ErrorCode, Problem
 from services.runtime.errors import ForbiddenError, InternalError, InvalidRequestError, PayloadTooLargeError, QueryError
+from services.runtime.field_errors import field_errors
 from services.runtime.ids import new_id
 from services.runtime.lifecycle import Lifecycle
-from services.runtime.metrics import expose
+from services.runtime.metrics import MEDIA_TYPES, expose
+from services.runtime.openapi import define, problems
 from services.runtime.problems import CONTENT_TYPE, problem_body, problem_headers
 
 log = logging.getLogger(__name__)
@@ -137,6 +140,9 @@ def _announcing_close(send: Send) -> Send:
     return send_with_close
 
 
+_EVERYWHERE = problems(ErrorCode.FORBIDDEN, ErrorCode.MISDIRECTED_REQUEST)
+
+
 def create_service(
     title: str,
     *,
@@ -154,6 +160,7 @@ def create_service(
     app = FastAPIOffline(
         redoc_url=None, title=title, version="1", description=description, lifespan=lifespan, redirect_slashes=False
     )
+    _define_problems(app)
     app.add_middleware(AddressGuard, hosts=hosts, origins=origins, life=life)
     app.add_exception_handler(QueryError, _query_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -161,12 +168,15 @@ def create_service(
     app.add_exception_handler(ClientDisconnect, _caller_gone)
     app.add_exception_handler(Exception, _unexpected_error)
 
-    @app.get("/livez", tags=["probes"], summary="The process runs")
+    @app.get("/livez", tags=["probes"], summary="The process runs", responses=_EVERYWHERE)
     async def livez() -> dict[str, str]:
         return {"status": "live"}
 
     @app.get(
-        "/readyz", tags=["probes"], summary="Queries may be sent here", responses={503: {"description": "Not now"}}
+        "/readyz",
+        tags=["probes"],
+        summary="Queries may be sent here",
+        responses={503: {"model": dict[str, str], "description": "Not now"}, **_EVERYWHERE},
     )
     async def readyz(request: Request, response: Response) -> dict[str, str]:
         readiness: Readiness = request.state.readiness
@@ -176,12 +186,30 @@ def create_service(
         response.status_code = 503
         return {"status": "not ready", "reason": reason}
 
-    @app.get("/metrics", tags=["probes"], summary="Prometheus text, or OpenMetrics")
+    @app.get(
+        "/metrics",
+        tags=["probes"],
+        summary="Prometheus text, or OpenMetrics",
+        response_class=PlainTextResponse,
+        responses={200: {"content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES}}, **_EVERYWHERE},
+    )
     async def metrics(request: Request) -> Response:
         body, content_type = expose(registry, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
 
     return app
+
+
+def _define_problems(app: FastAPI) -> None:
+    """Let the app's document say what a problem looks like, whenever it is made."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = describe()
+        define(document, Problem, "serialization")
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document
 
 
 async def _query_error(_: Request, error: Exception) -> Response:
@@ -198,8 +226,7 @@ async def _http_error(_: Request, error: Exception) -> Response:
 
 async def _validation_error(_: Request, error: Exception) -> Response:
     found = error.errors() if isinstance(error, RequestValidationError) else ()
-    errors = [FieldError(pointer="/" + "/".join(map(str, one["loc"][1:])), keyword=str(one["type"])) for one in found]
-    return problem_response(InvalidRequestError(errors=errors))
+    return problem_response(InvalidRequestError(errors=field_errors(found, skip=1)))
 
 
 async def _caller_gone(_: Request, __: Exception) -> Response:

@@ -9,6 +9,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import choose_encoder
 
+MEDIA_TYPES = ("text/plain", "application/openmetrics-text")
+
 
 def new_registry() -> CollectorRegistry:
     """A registry with the process's own metrics (memory, CPU, descriptors, garbage collections)."""

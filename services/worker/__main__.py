@@ -1,6 +1,7 @@
 """One worker process: `python -m services.worker SERVER [--version V] [--url URL] [-- COMMAND…]`."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from bus_schemas.names import semantic_version
@@ -31,13 +32,32 @@ async def live(arguments: argparse.Namespace, settings: WorkerSettings) -> int:
     return life.status
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="busbar worker", description="One worker in front of one MCP server.")
-    parser.add_argument("server")
+def read_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the command line. The server may stand behind `--`, before its command: a name may begin with a dash."""
+    parser = argparse.ArgumentParser(
+        prog="busbar worker",
+        usage="%(prog)s [-h] [--version V] [--url URL] SERVER [-- COMMAND...]",
+        description="One worker in front of one MCP server. COMMAND starts the server instead of the configuration's.",
+    )
+    parser.add_argument("server", nargs="?")
     parser.add_argument("--version", type=semantic_version, help="of the server; default: the configuration's")
     parser.add_argument("--url", help="reach the server here instead of where the configuration says")
-    parser.add_argument("command", nargs="*", help="after --: start the server with this instead")
-    arguments = parser.parse_args(argv)
+    # argparse itself takes the words behind `--` only where no option stands between them and the server.
+    end = argv.index("--") if "--" in argv else len(argv)
+    arguments = parser.parse_args(argv[:end])
+    behind = list(argv[end + 1 :])
+    if arguments.server is None:
+        if not behind:
+            parser.error("SERVER is missing")
+        arguments.server = behind.pop(0)
+        if behind[:1] == ["--"]:
+            behind.pop(0)
+    arguments.command = behind
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = read_arguments(sys.argv[1:] if argv is None else argv)
     return run_process(f"worker {arguments.server}", WorkerSettings, lambda settings: live(arguments, settings))
 
 

@@ -73,7 +73,7 @@ async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Li
             open_bus(url, service="worker", instance=bulk_instance(instance), life=life) as bulk,
         ):
             slots = Slots(policy.max_in_flight, longest_line=settings.longest_line, clock=time.monotonic)
-            execution = Execution(keeper, slots, timeout_s=policy.timeout_s)
+            execution = Execution(keeper, slots, timeout_s=policy.timeout_s, forward_headers=policy.forward_headers)
             replies = Replies(bus, bulk, instance=instance)
             consumer = CallConsumer(bus, execution, replies, server=server, version=version)
             announcement = Announcement(

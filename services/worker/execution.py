@@ -1,6 +1,7 @@
 """One call: from the message to the MCP server's answer, or to the reason why there is none."""
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +15,9 @@ from services.worker.slots import Slots
 class Upstream(Protocol):
     """What execution needs of the session keeper."""
 
-    async def request(self, method: str, params: bytes, *, timeout_s: float, meta: dict[str, str]) -> bytes: ...
+    async def request(
+        self, method: str, params: bytes, *, timeout_s: float, meta: dict[str, str], headers: dict[str, str]
+    ) -> bytes: ...
 
 
 class _Request(msgspec.Struct):
@@ -34,11 +37,14 @@ class Executed:
 class Execution:
     """Runs calls against one MCP server, a bounded number at once."""
 
-    def __init__(self, upstream: Upstream, slots: Slots, *, timeout_s: float) -> None:
-        """Take the session, the slots, and the server's own time limit in seconds."""
+    def __init__(
+        self, upstream: Upstream, slots: Slots, *, timeout_s: float, forward_headers: Collection[str] = ()
+    ) -> None:
+        """Take the session, the slots, the server's own time limit in seconds, and which callers' headers reach it."""
         self._upstream = upstream
         self._slots = slots
         self._timeout_s = timeout_s
+        self._forward_headers = frozenset(forward_headers)
 
     async def run(self, body: bytes, headers: CallHeaders, deadline: float) -> Executed:
         """Return the server's result.
@@ -69,12 +75,17 @@ class Execution:
                 bytes(request.params),
                 timeout_s=min(deadline - started, self._timeout_s),
                 meta=_trace(headers),
+                headers=self._forwarded(headers),
             )
             return Executed(
                 result,
                 upstream_us=(time.perf_counter_ns() - began_ns) // 1000,
                 queue_us=int((started - arrived) * 1e6),
             )
+
+    def _forwarded(self, headers: CallHeaders) -> dict[str, str]:
+        """Our own configuration decides, not the sender's, which may be another release of it."""
+        return {name: value for name, value in headers.forwarded.items() if name in self._forward_headers}
 
 
 def _trace(headers: CallHeaders) -> dict[str, str]:

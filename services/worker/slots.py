@@ -9,6 +9,9 @@ from services.runtime.errors import OverloadedError
 
 _SMOOTHING = 0.1
 """Weight of the newest call in the mean duration; the mean follows a change within some twenty calls."""
+_REPLY_MARGIN_S = 0.05
+_REPLY_MARGIN_SHARE = 0.1
+"""Of what is left until the deadline; the lesser of the two margins is kept."""
 
 
 class Slots:
@@ -47,7 +50,8 @@ class Slots:
 
         Raises:
             OverloadedError: at once, when the line is full or the wait would outlast `deadline` (a moment of the
-                clock); at the deadline, when no slot came free.
+                clock); a little before the deadline, when no slot came free, so that the refusal still reaches the
+                caller and is not taken for a call that may have run.
         """
         if self._in_use < self._count:
             self._in_use += 1
@@ -61,12 +65,14 @@ class Slots:
             self._hand_over()
 
     async def _wait_in_line(self, deadline: float) -> None:
-        if len(self._line) >= self._longest_line or self._clock() + self.expected_wait_s() > deadline:
+        now = self._clock()
+        latest = deadline - min(_REPLY_MARGIN_S, _REPLY_MARGIN_SHARE * (deadline - now))
+        if len(self._line) >= self._longest_line or now + self.expected_wait_s() > latest:
             raise OverloadedError
         turn = asyncio.get_running_loop().create_future()
         self._line.append(turn)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(latest):
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():

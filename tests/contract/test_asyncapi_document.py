@@ -100,7 +100,9 @@ def test_the_queue_groups_are_those_of_the_services() -> None:
 
 def test_every_header_of_the_envelope_is_described() -> None:
     of_envelope = {value for name, value in vars(envelope).items() if name.isupper()}
-    described = {name for message in MESSAGES.values() for name in message.get("headers", {}).get("properties", {})}
+    headers = [message["headers"] for message in MESSAGES.values() if "headers" in message]
+    described = {name for schema in headers for name in schema["properties"]}
+    described |= {pattern.removeprefix("^") for schema in headers for pattern in schema.get("patternProperties", {})}
     assert of_envelope <= described
 
 

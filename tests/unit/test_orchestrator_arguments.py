@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.orchestrator.arguments import LARGEST_SCHEMA_BYTES, ArgumentCheck
+from services.orchestrator.arguments import LARGEST_CHECK, LARGEST_LISTING, LARGEST_SCHEMA_BYTES, ArgumentCheck
 from services.runtime.errors import InvalidArgumentsError
 
 _SECRET = "value-that-stays-ours"
@@ -46,6 +46,20 @@ def test_each_error_has_a_pointer_into_the_body_and_the_keyword_of_its_rule() ->
 def test_not_more_than_sixteen_errors_are_told() -> None:
     schema = {"properties": {"l": {"items": {"type": "string"}}}}
     assert _wrong(schema, {"l": [1] * 1000}) == [(f"/arguments/l/{index}", "type") for index in range(16)]
+
+
+def test_where_there_may_be_too_many_errors_none_is_listed() -> None:
+    # The library builds all of them first: a few hundred thousand take it many seconds.
+    schema = {"properties": {"l": {"items": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}}
+    with pytest.raises(InvalidArgumentsError) as error:
+        ArgumentCheck(schema).check({"l": [1] * LARGEST_LISTING})
+    assert list(error.value.errors) == []
+
+
+def test_arguments_too_many_for_a_costly_schema_are_left_to_the_server() -> None:
+    schema = {"properties": {"l": {"items": {"allOf": [{"type": "string"}] * 100}}}}
+    assert ("/arguments/l/0", "type") in _wrong(schema, {"l": [1]})
+    ArgumentCheck(schema).check({"l": [1] * (LARGEST_CHECK // 100)})
 
 
 def test_what_is_told_holds_no_value_of_the_caller_nor_of_the_schema() -> None:

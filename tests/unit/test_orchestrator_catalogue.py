@@ -1,10 +1,12 @@
 """What live workers offer, by server and version."""
 
+import logging
+
 import pytest
 
 from bus_schemas.queries import Query
 from bus_schemas.workers import WorkerState
-from services.orchestrator.catalogue import CatalogueView
+from services.orchestrator.catalogue import CatalogueView, Tool
 from services.runtime.errors import InvalidArgumentsError
 from tests.support.announced import AnnouncedFleet
 
@@ -124,3 +126,16 @@ async def test_what_a_server_listed_is_remembered_while_it_is_gone(
     await announced.join("s", tools=[])
     assert set(catalogue.offerers(Query(tool="t"))) == set()
     assert set(catalogue.former_offerers(Query(tool="t"))) == set()
+
+
+def test_a_schema_that_is_not_enforced_is_said_so_once_and_by_its_tools_name_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    secret = {"$ref": "http://elsewhere.example/secret"}
+    costly, ordinary = Tool({"name": "costly", "inputSchema": secret}), Tool({"name": "t", "inputSchema": {}})
+    for tool in (costly, ordinary, costly):
+        tool.check({})
+    [record] = caplog.records
+    assert (record.message, vars(record)["tool"]) == ("input schema is not enforced", "costly")
+    assert "secret" not in str(vars(record))

@@ -1,6 +1,7 @@
 """One query against many candidates: who is asked, what is told when nobody answers."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -64,8 +65,10 @@ class Gateway:
             QueryMetrics(self.registry, policies, connected=lambda: 0),
         )
 
-    async def ask(self, *, principal: Principal = ANONYMOUS, **query: Any) -> Reply:
-        context = Context("id", principal, time.monotonic())
+    async def ask(
+        self, *, principal: Principal = ANONYMOUS, largest_reply_bytes: float = math.inf, **query: Any
+    ) -> Reply:
+        context = Context("id", principal, time.monotonic(), largest_reply_bytes=largest_reply_bytes)
         return await self.queries.answer(json.dumps(query).encode(), context)
 
     async def code(self, **query: Any) -> str:
@@ -222,3 +225,17 @@ async def test_a_tool_error_is_counted_as_one_and_answered_as_a_success() -> Non
     gateway.workers.result = b'{"content":[],"isError":true}'
     assert (await gateway.ask(server="a", tool="t")).status == 200
     assert gateway.errors("a", "tool_error") == 1
+
+
+async def test_an_answer_too_large_to_deliver_is_counted_once_and_as_its_servers() -> None:
+    gateway = Gateway(a=ServerPolicy())
+    await gateway.announced.join("a", tools=[_TOOL])
+    gateway.workers.result = b'{"content":[],"x":"' + b"x" * 1000 + b'"}'
+    size = len((await gateway.ask(server="a", tool="t", largest_reply_bytes=2000)).body)
+    assert size < 2000
+    assert json.loads((await gateway.ask(server="a", tool="t", largest_reply_bytes=1000)).body)["code"] == (
+        "result_too_large"
+    )
+    assert gateway.errors("a", "result_too_large") == 1
+    assert gateway.registry.get_sample_value("mcp_query_duration_seconds_count", {"server": "a"}) == 2
+    assert gateway.registry.get_sample_value("mcp_query_duration_seconds_count", {"server": "unknown"}) == 0

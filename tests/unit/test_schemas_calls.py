@@ -45,6 +45,14 @@ def test_a_trace_that_is_not_there_is_not_sent() -> None:
     assert not {"traceparent", "tracestate"} & set(CallHeaders("01K", 1, 1, 1, "bus").encode())
 
 
+@given(st.dictionaries(st.from_regex(r"[a-z0-9-]{1,20}", fullmatch=True), st.text(), max_size=5))
+def test_forwarded_headers_travel_under_names_of_their_own(forwarded: dict[str, str]) -> None:
+    headers = CallHeaders("01K", 1, 1, 1, "bus", forwarded=forwarded)
+    plain = CallHeaders("01K", 1, 1, 1, "bus").encode()
+    assert headers.encode() == plain | {f"mcp-forward-{name}": value for name, value in forwarded.items()}
+    assert CallHeaders.decode(headers.encode()) == headers
+
+
 def test_a_result_without_times_is_still_a_result() -> None:
     assert ResultHeaders.decode({"mcp-kind": "result"}) == ResultHeaders(instance="", upstream_us=0, queue_us=0)
 

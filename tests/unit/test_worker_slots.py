@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from services.runtime.errors import OverloadedError
+from services.worker import slots as slots_module
 from services.worker.slots import Slots
 from tests.support.waiting import until
 
@@ -71,6 +72,31 @@ async def test_a_slot_that_does_not_come_by_the_deadline_is_overloaded_then() ->
         assert slots.waiting == 0
 
 
+async def test_the_refusal_leaves_time_to_tell_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots_module, "_REPLY_MARGIN_S", 3600)
+    monkeypatch.setattr(slots_module, "_REPLY_MARGIN_SHARE", 1)
+    slots = Slots(1, longest_line=10, clock=time.monotonic)
+    async with slots.hold(soon()):
+        with anyio.fail_after(5), pytest.raises(OverloadedError):
+            async with slots.hold(time.monotonic() + 3600):
+                pytest.fail("there was no slot")
+
+
+async def test_the_margin_is_a_tenth_of_what_is_left_and_a_twentieth_of_a_second_at_most() -> None:
+    now = time.monotonic() + 1000  # so that a wait that begins does not end
+    slots = Slots(1, longest_line=10, clock=lambda: now)
+    async with slots.hold(now):
+        now += 4.0  # from now on a wait of 0.4 s is expected
+    async with slots.hold(now):
+        with anyio.fail_after(5), pytest.raises(OverloadedError):
+            async with slots.hold(now + 0.44):
+                pytest.fail("there was no slot")
+        waiter = asyncio.create_task(enter(slots, now + 0.46))
+        await until(lambda: slots.waiting == 1)
+        waiter.cancel()
+        await asyncio.wait([waiter])
+
+
 async def test_a_waiter_that_gives_up_leaves_its_place_and_costs_no_slot() -> None:
     slots = Slots(1, longest_line=10, clock=time.monotonic)
     async with AsyncExitStack() as held:
@@ -100,6 +126,6 @@ async def test_a_slot_handed_to_a_waiter_in_the_moment_it_gives_up_goes_to_the_n
     assert slots.in_use == 0
 
 
-async def enter(slots: Slots) -> None:
-    async with slots.hold(soon()):
+async def enter(slots: Slots, deadline: float | None = None) -> None:
+    async with slots.hold(deadline or soon()):
         pass

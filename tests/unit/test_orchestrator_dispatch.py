@@ -1,0 +1,142 @@
+"""What becomes of calls in flight when a worker is gone: it matters how it went."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import anyio
+import pytest
+
+from bus_schemas.calls import accepted_headers
+from services.orchestrator import dispatch
+from services.orchestrator.dispatch import Call, Dispatcher
+from services.runtime.bus import Bus, BusMessage, Inbox
+from services.runtime.errors import UpstreamError
+from services.runtime.fleet import Fleet
+from tests.support.announced import AnnouncedFleet
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+
+class Exchange:
+    """Replies that the test gives."""
+
+    reply_to = "inbox"
+
+    def __init__(self) -> None:
+        self._replies: asyncio.Queue[BusMessage | Exception] = asyncio.Queue()
+
+    async def next(self) -> BusMessage:
+        reply = await self._replies.get()
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def fail(self, error: Exception) -> None:
+        self._replies.put_nowait(error)
+
+    def accept(self, instance: str) -> None:
+        self._replies.put_nowait(BusMessage(cast("Any", None), subject="", headers=accepted_headers(instance)))
+
+
+class World:
+    """A dispatcher, two workers of one version, and the call that is in flight."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.announced = AnnouncedFleet()
+        self.announced.fleet = Fleet(cast("Any", SimpleNamespace(connected=True)), cast("Any", None), lambda: self.now)
+        self.exchange = Exchange()
+        bus = SimpleNamespace(publish=self._publish)
+        inbox = SimpleNamespace(expect=self._expect)
+        self.dispatcher = Dispatcher(cast("Bus", bus), cast("Inbox", inbox), self.announced.fleet)
+
+    @contextmanager
+    def _expect(self) -> Iterator[Exchange]:
+        yield self.exchange
+
+    async def _publish(self, *_: Any, **__: Any) -> None:
+        pass
+
+    @asynccontextmanager
+    async def call(self) -> AsyncIterator[asyncio.Task[Any]]:
+        call = Call("a", "1.0.0", b"{}", "id", 1, "p", time.monotonic() + 60)
+        task = asyncio.create_task(self.dispatcher.call(call))
+        await until(lambda: self.dispatcher.in_flight == 1)
+        yield task
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def accept(self, instance: str) -> None:
+        self.exchange.accept(instance)
+        [flight] = self.dispatcher._flights
+        await until(lambda: flight.holder == instance)
+
+    def fall_silent(self) -> None:
+        """Let every worker be silent for too long."""
+        for _ in range(20):
+            self.now += 0.25
+            self.announced.fleet.bury_silent()
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(dispatch, "_MARGIN_S", -1)  # every call is long in flight
+    return World()
+
+
+async def settled(task: asyncio.Task[Any]) -> bool:
+    """Whether the call ends without further words."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return task.done()
+
+
+async def test_a_call_that_nobody_has_acknowledged_outlives_a_worker_that_leaves(world: World) -> None:
+    leaving = await world.announced.join("a")
+    async with world.call() as task:
+        await world.announced.leave(leaving)
+        assert not await settled(task)
+
+
+async def test_a_call_that_nobody_has_acknowledged_fails_with_a_worker_that_falls_silent(world: World) -> None:
+    await world.announced.join("a")
+    async with world.call() as task:
+        world.fall_silent()
+        with anyio.fail_after(5), pytest.raises(UpstreamError):
+            await task
+
+
+async def test_a_silent_worker_of_another_server_takes_no_call_with_it(world: World) -> None:
+    await world.announced.join("b")
+    async with world.call() as task:
+        world.fall_silent()
+        assert not await settled(task)
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_call_fails_with_the_worker_that_has_acknowledged_it_however_it_goes(
+    world: World, leaves: bool
+) -> None:
+    holder = await world.announced.join("a")
+    async with world.call() as task:
+        await world.accept(holder.instance)
+        if leaves:
+            await world.announced.leave(holder)
+        else:
+            world.fall_silent()
+        with anyio.fail_after(5), pytest.raises(UpstreamError):
+            await task
+
+
+async def test_a_call_that_another_has_acknowledged_goes_on(world: World) -> None:
+    leaving = await world.announced.join("a")
+    async with world.call() as task:
+        await world.accept("another")
+        await world.announced.leave(leaving)
+        world.fall_silent()
+        assert not await settled(task)

@@ -1,0 +1,35 @@
+"""The worker passes on what its own configuration names, whatever the call carries."""
+
+import time
+
+import pytest
+
+from bus_schemas.calls import CallHeaders
+from services.worker.execution import Execution
+from services.worker.slots import Slots
+
+pytestmark = pytest.mark.anyio
+
+
+class Upstream:
+    """Keeps the headers of the one request."""
+
+    async def request(
+        self, method: str, params: bytes, *, timeout_s: float, meta: dict[str, str], headers: dict[str, str]
+    ) -> bytes:
+        self.headers = headers
+        return b"{}"
+
+
+@pytest.mark.parametrize(
+    ("named", "passed"), [((), {}), (("x-tenant", "x-user"), {"x-tenant": "t"}), (("x-other",), {"x-other": "o"})]
+)
+async def test_a_header_that_the_workers_configuration_does_not_name_stays_behind(
+    named: tuple[str, ...], passed: dict[str, str]
+) -> None:
+    upstream = Upstream()
+    slots = Slots(1, longest_line=1, clock=time.monotonic)
+    execution = Execution(upstream, slots, timeout_s=5, forward_headers=named)
+    headers = CallHeaders("01K", 1, 1, 1, "bus", forwarded={"x-tenant": "t", "x-other": "o"})
+    await execution.run(b'{"method":"tools/call","params":{}}', headers, time.monotonic() + 5)
+    assert upstream.headers == passed
