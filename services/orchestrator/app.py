@@ -64,7 +64,8 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
             metrics = QueryMetrics(registry, policy.servers, connected=lambda: len(catalogue.servers()))
             queries = QueryService(policy, catalogue, Dispatcher(bus, inbox, fleet), Limits(time.monotonic), metrics)
             state = OrchestratorState(queries, Lists(policy, catalogue), http_caller)
-            async with serving_bus_queries(BusApi(bus, queries, bus_caller), bus, drain_s=settings.drain_timeout_s):
+            api = BusApi(bus, queries, bus_caller)
+            async with serving_bus_queries(api, bus, life, drain_s=settings.drain_timeout_s):
                 yield {"orchestrator": state, "readiness": lambda: _readiness(bus)}
 
     app = create_service(

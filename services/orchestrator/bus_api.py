@@ -14,6 +14,7 @@ from services.runtime.bus import Bus, BusAwayError, BusMessage
 from services.runtime.bus.connection import MessageTooLargeError
 from services.runtime.errors import QueryError, ResultTooLargeError
 from services.runtime.ids import new_id
+from services.runtime.lifecycle import Lifecycle
 
 _HEADERS_BYTES = 1024
 """More than the headers of an answer take; they count towards the largest message."""
@@ -69,9 +70,19 @@ def _values_of(headers: Mapping[str, str]) -> HeaderValues:
 
 
 @asynccontextmanager
-async def serving_bus_queries(api: BusApi, bus: Bus, *, drain_s: float) -> AsyncIterator[None]:
-    """Take queries while the context lasts; leaving it answers all that came."""
+async def serving_bus_queries(api: BusApi, bus: Bus, life: Lifecycle, *, drain_s: float) -> AsyncIterator[None]:
+    """Take queries until the process is to end; leaving the context answers all that came.
+
+    Nothing needs to be announced first, as it is over HTTP: without our interest the others of the queue group get
+    the next query. So both ways in end at the same time.
+    """
     subscription = await bus.subscribe(subjects.QUERY, api.take, queue=subjects.QUERY_QUEUE)
+
+    async def take_no_more() -> None:
+        await life.stopping.wait()
+        await subscription.drain()
+
+    life.start(take_no_more(), name="bus-queries-end")
     try:
         yield
     finally:

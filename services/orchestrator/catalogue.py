@@ -82,7 +82,7 @@ class LiveServer:
 
 
 class CatalogueView:
-    """The fleet as routing sees it. Serving workers only; where none serves, draining ones, which still answer."""
+    """The fleet as routing sees it. Serving workers only; of a server without any, draining ones: they still answer."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -116,12 +116,17 @@ class CatalogueView:
     def _rebuild(self) -> None:
         servers: dict[str, LiveServer] = {}
         used: dict[int, Offer] = {}
-        for wanted in (WorkerState.SERVING, WorkerState.DRAINING):
-            for worker in self._fleet.workers():
-                if worker.report.state is wanted and (offer := self._offer(worker, used)) is not None:
-                    _enter(servers, worker, offer, is_last_resort=wanted is WorkerState.DRAINING)
+        self._enter_all(WorkerState.SERVING, servers, used)
+        last_resort: dict[str, LiveServer] = {}
+        self._enter_all(WorkerState.DRAINING, last_resort, used)
+        servers = {**last_resort, **servers}
         self._gone = {name: gone for name, gone in {**self._gone, **self._servers}.items() if name not in servers}
         self._servers, self._offers = servers, used
+
+    def _enter_all(self, state: WorkerState, servers: dict[str, LiveServer], used: dict[int, Offer]) -> None:
+        for worker in self._fleet.workers():
+            if worker.report.state is state and (offer := self._offer(worker, used)) is not None:
+                _enter(servers, worker, offer)
 
     def _offer(self, worker: Worker, used: dict[int, Offer]) -> Offer | None:
         catalogue = self._fleet.catalogue(worker)
@@ -141,13 +146,11 @@ def _offering(servers: Mapping[str, LiveServer], query: Query) -> Iterator[str]:
             yield name
 
 
-def _enter(servers: dict[str, LiveServer], worker: Worker, offer: Offer, *, is_last_resort: bool) -> None:
+def _enter(servers: dict[str, LiveServer], worker: Worker, offer: Offer) -> None:
     report = worker.report
     server = servers.setdefault(report.server, LiveServer(report.server))
     live = server.versions.get(report.version)
     if live is None:
         live = server.versions[report.version] = LiveVersion(report.server, report.version, offer, report.started_at)
-    elif is_last_resort:
-        return
     live.first_started_at = min(live.first_started_at, report.started_at)
     live.instances.append(report.instance)

@@ -83,8 +83,7 @@ class Dispatcher:
         self._bus = bus
         self._inbox = inbox
         self._flights: set[_Flight] = set()
-        fleet.on_death(self._fail_held)
-        fleet.on_silence(self._fail_unclaimed)
+        fleet.on_silence(self._fail_calls_of)
 
     @property
     def in_flight(self) -> int:
@@ -114,11 +113,11 @@ class Dispatcher:
             forwarded=call.forwarded,
         )
         with self._inbox.expect() as exchange:
-            await self._send(call, headers, exchange)
             flight = _Flight(call, exchange, now)
             self._flights.add(flight)
             try:
                 async with asyncio.timeout_at(call.deadline):
+                    await self._send(call, headers, exchange)
                     return await _outcome(flight)
             except NoRespondersError as error:
                 raise NoWorkerError from error
@@ -152,18 +151,16 @@ class Dispatcher:
         except BusAwayError:
             return
 
-    def _fail_held(self, gone: Report) -> None:
-        """Fail the calls that a worker had acknowledged; one that left has answered what it held."""
-        for flight in self._flights:
-            if flight.holder == gone.instance:
-                flight.exchange.fail(UpstreamError())
+    def _fail_calls_of(self, silent: Report) -> None:
+        """Fail the calls that a worker which fell silent had acknowledged, and those that nobody has: it may hold them.
 
-    def _fail_unclaimed(self, silent: Report) -> None:
-        """Fail the calls that nobody has acknowledged: the worker that fell silent may have taken them."""
+        A worker that left has answered what it held; its last large result may still be on its way.
+        """
         long_ago = time.monotonic() - _MARGIN_S
         for flight in self._flights:
             is_its = (flight.call.server, flight.call.version) == (silent.server, silent.version)
-            if is_its and flight.holder is None and flight.sent_at < long_ago:
+            is_unclaimed = is_its and flight.holder is None and flight.sent_at < long_ago
+            if flight.holder == silent.instance or is_unclaimed:
                 flight.exchange.fail(UpstreamError())
 
 

@@ -210,15 +210,15 @@ class QueryService:
     def _versions(self, live: LiveServer, query: Query) -> Iterator[LiveVersion]:
         """Yield the versions that offer what is asked: those with weight by their turn, then, as a last resort, others.
 
-        A resource that no version lists is asked of all.
+        A resource that no version with weight lists is asked for all the same.
 
         Raises:
             ToolNotFoundError, PromptNotFoundError: no version with weight offers it.
         """
-        offering = {version: one for version, one in live.versions.items() if one.offer.offers(query)}
-        if not offering and query.resource is not None:
-            offering = dict(live.versions)
         weights = effective_weights({}, live.versions, live.first_version)
+        offering = {version: one for version, one in live.versions.items() if one.offer.offers(query)}
+        if query.resource is not None and not offering.keys() & weights.keys():
+            offering = dict(live.versions)
         weighted = {version: weights[version] for version in offering if version in weights}
         if not weighted:
             raise PromptNotFoundError if query.prompt is not None else ToolNotFoundError
@@ -254,7 +254,9 @@ class QueryService:
         if live is None:
             return False
         tool = live.versions[live.first_version].offer.tools.get(name)
-        hints = {} if tool is None else tool.definition.get("annotations") or {}
+        hints = {} if tool is None else tool.definition.get("annotations")
+        if not isinstance(hints, dict):  # the server's word, which may be anything
+            return False
         return bool(hints.get("idempotentHint") or hints.get("readOnlyHint"))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import math
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -10,6 +11,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from services.runtime.lifecycle import Lifecycle
+
+log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 80
 _LINGER_S = 0.5
@@ -109,3 +112,7 @@ async def serve(
         life.stop(status=1)
     finally:
         stopper.cancel()
+        await asyncio.wait([stopper])
+        if not stopper.cancelled() and (failure := stopper.exception()) is not None:
+            log.critical("the service could not leave in order", exc_info=failure)
+            life.stop(status=1)

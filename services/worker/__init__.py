@@ -5,6 +5,7 @@ app           builds everything, in the order in which it opens
 consumer      takes calls off the bus, answers each exactly once → execution
 execution     CENTRAL: one call, from the message to the server's answer → slots, mcp/keeper
 replies       delivers the outcome, large ones in chunks
+returns       sends again what nobody was there to take
 slots         how many calls run at once, who waits, and when a wait is not worth beginning
 clocks        how long a message was on its way, although the clocks differ
 announcement  what the worker says of itself: joined, heartbeats, draining, left

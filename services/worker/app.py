@@ -27,6 +27,7 @@ from services.worker.mcp.keeper import SessionKeeper
 from services.worker.mcp.opening import SessionOpener
 from services.worker.presence import Presence
 from services.worker.replies import Replies
+from services.worker.returns import open_returns
 from services.worker.settings import WorkerSettings
 from services.worker.slots import Slots
 from services.worker.stderr_files import stderr_file
@@ -71,10 +72,11 @@ async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Li
         async with (
             open_bus(url, service="worker", instance=instance, life=life) as bus,
             open_bus(url, service="worker", instance=bulk_instance(instance), life=life) as bulk,
+            open_returns(bus, bulk) as returns,
         ):
             slots = Slots(policy.max_in_flight, longest_line=settings.longest_line, clock=time.monotonic)
             execution = Execution(keeper, slots, timeout_s=policy.timeout_s, forward_headers=policy.forward_headers)
-            replies = Replies(bus, bulk, instance=instance)
+            replies = Replies(bus, bulk, returns, instance=instance)
             consumer = CallConsumer(bus, execution, replies, server=server, version=version)
             announcement = Announcement(
                 bus,

@@ -79,9 +79,11 @@ class CallConsumer:
 
         What is left then is cancelled, and answered as a call whose outcome is unknown.
         """
-        tasks = [flight.task for flight in self._flights.values()]
-        if not tasks:
-            return
+        if self._flights:
+            await self._finish_flights([flight.task for flight in self._flights.values()], longest_s)
+        await self._replies.settle()
+
+    async def _finish_flights(self, tasks: list[asyncio.Task[None]], longest_s: float) -> None:
         latest = max(flight.deadline for flight in self._flights.values())
         patience_s = min(longest_s, latest - time.monotonic() + 1)
         _, late = await asyncio.wait(tasks, timeout=max(0.0, patience_s))

@@ -1,7 +1,6 @@
 """Delivers the outcome of a call: in one message, or in chunks on the second connection."""
 
 import asyncio
-import logging
 import time
 from contextlib import suppress
 
@@ -12,20 +11,19 @@ from services.runtime.bus.chunks import INLINE_BYTES, cut
 from services.runtime.bus.connection import MessageTooLargeError
 from services.runtime.errors import QueryError, ResultTooLargeError
 from services.worker.execution import Executed
+from services.worker.returns import Outgoing, Returns
 
-log = logging.getLogger(__name__)
-
-_RECONNECT_POLL_S = 0.05
 _LARGE_RESULTS_AT_ONCE = 2
 
 
 class Replies:
-    """Publishes replies; one that meets a bus that is away waits for it, as long as the caller waits."""
+    """Publishes replies until they are taken or nobody waits for them any more."""
 
-    def __init__(self, bus: Bus, bulk: Bus, *, instance: str) -> None:
-        """Take the connection for replies, and the one for large results."""
+    def __init__(self, bus: Bus, bulk: Bus, returns: Returns, *, instance: str) -> None:
+        """Take the connection for replies, the one for large results, and what sends again what comes back."""
         self._bus = bus
         self._bulk = bulk
+        self._returns = returns
         self._instance = instance
         self._large = asyncio.Semaphore(_LARGE_RESULTS_AT_ONCE)
 
@@ -42,6 +40,8 @@ class Replies:
             return
         async with self._large:
             for headers, part in cut(executed.result, told):
+                if time.monotonic() >= deadline:
+                    return
                 await self._deliver(self._bulk, bulk_inbox(to), headers.encode(), part, deadline)
                 with suppress(BusAwayError):
                     # One part after another: a large result must not fill the server's buffers.
@@ -52,16 +52,13 @@ class Replies:
         headers = ErrorHeaders(self._instance, error.code, error.executed).encode()
         await self._deliver(self._bus, to, headers, error.mcp_error or b"", deadline)
 
+    async def settle(self) -> None:
+        """Return when every reply has been taken or given up."""
+        await self._returns.settle()
+
     async def _deliver(self, bus: Bus, to: str, headers: Headers, body: bytes, deadline: float) -> None:
-        while True:
-            try:
-                await bus.publish(to, body, headers=headers)
-            except BusAwayError:
-                if time.monotonic() >= deadline:
-                    log.warning("answer could not be delivered")
-                    return
-                await asyncio.sleep(_RECONNECT_POLL_S)
-            except MessageTooLargeError:
-                headers, body = ErrorHeaders(self._instance, ResultTooLargeError.code, "maybe").encode(), b""
-            else:
-                return
+        try:
+            await self._returns.send(Outgoing(bus, to, headers, body, deadline))
+        except MessageTooLargeError:
+            too_large = ErrorHeaders(self._instance, ResultTooLargeError.code, "maybe").encode()
+            await self._returns.send(Outgoing(bus, to, too_large, b"", deadline))

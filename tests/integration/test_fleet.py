@@ -52,7 +52,7 @@ class Watched(NamedTuple):
     fleet: Fleet
     clock: Clock
     side: Connected
-    dead: list[Report]
+    silent: list[Report]
 
     async def take(self, *events: WorkerEvent, subject: str | None = None) -> None:
         """Hand the fleet events, each on its worker's own subject if none is given."""
@@ -94,10 +94,10 @@ def heartbeat(instance: str = "one", catalogue: Catalogue | None = READ, **field
 @pytest.fixture
 async def watched(nats: NatsServer) -> AsyncIterator[Watched]:
     async with connected(nats.url) as side:
-        clock, dead = Clock(), list[Report]()
+        clock, silent = Clock(), list[Report]()
         fleet = Fleet(side.bus, side.inbox, clock)
-        fleet.on_death(dead.append)
-        yield Watched(fleet, clock, side, dead)
+        fleet.on_silence(silent.append)
+        yield Watched(fleet, clock, side, silent)
 
 
 class FakeWorker:
@@ -179,18 +179,17 @@ async def test_a_worker_that_drains_is_kept_but_serves_no_more(watched: Watched)
     assert watched.only().report.state is WorkerState.DRAINING
     assert not watched.only().is_serving
     assert watched.fleet.revision > before
-    assert watched.dead == []
 
 
-async def test_a_worker_that_leaves_is_gone_and_said_to_be(watched: Watched) -> None:
+async def test_a_worker_that_leaves_is_gone_and_did_not_fall_silent(watched: Watched) -> None:
     await watched.take(joined("one"), joined("two"))
     before = watched.fleet.revision
     await watched.take(WorkerLeft(**about("one")))
     assert watched.names() == ["two"]
-    assert [report.instance for report in watched.dead] == ["one"]
     assert watched.fleet.revision > before
     await watched.take(WorkerLeft(**about("one")), WorkerDraining(**about("one")))
-    assert len(watched.dead) == 1
+    assert watched.names() == ["two"]
+    assert watched.silent == []
 
 
 async def test_three_missed_heartbeats_are_a_death(watched: Watched) -> None:
@@ -200,7 +199,7 @@ async def test_three_missed_heartbeats_are_a_death(watched: Watched) -> None:
     await watched.take(heartbeat("two"))
     watched.pass_time(0.25)
     assert watched.names() == ["two"]
-    assert [report.instance for report in watched.dead] == ["one"]
+    assert [report.instance for report in watched.silent] == ["one"]
 
 
 async def test_nobody_is_buried_after_a_time_in_which_this_process_slept(watched: Watched) -> None:

@@ -118,19 +118,21 @@ async def test_a_silent_worker_of_another_server_takes_no_call_with_it(world: Wo
         assert not await settled(task)
 
 
-@pytest.mark.parametrize("leaves", [True, False])
-async def test_a_call_fails_with_the_worker_that_has_acknowledged_it_however_it_goes(
-    world: World, leaves: bool
-) -> None:
+async def test_a_call_fails_with_the_worker_that_acknowledged_it_and_fell_silent(world: World) -> None:
     holder = await world.announced.join("a")
     async with world.call() as task:
         await world.accept(holder.instance)
-        if leaves:
-            await world.announced.leave(holder)
-        else:
-            world.fall_silent()
+        world.fall_silent()
         with anyio.fail_after(5), pytest.raises(UpstreamError):
             await task
+
+
+async def test_a_call_whose_worker_has_left_waits_for_the_result_that_is_on_its_way(world: World) -> None:
+    holder = await world.announced.join("a")
+    async with world.call() as task:
+        await world.accept(holder.instance)
+        await world.announced.leave(holder)
+        assert not await settled(task)
 
 
 async def test_a_call_that_another_has_acknowledged_goes_on(world: World) -> None:

@@ -1,0 +1,104 @@
+"""Replies that nobody was there to take: NATS sends them back, and they go out again until their deadline.
+
+An orchestrator that reconnects has no inbox for a moment. A message with a reply subject of its own is answered by
+NATS with 503 where nobody listens; where somebody does, that costs no message.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from itertools import count
+
+from bus_schemas.calls import Headers
+from services.runtime.bus import Bus, BusAwayError, BusMessage
+from services.runtime.bus.connection import has_no_responders
+
+log = logging.getLogger(__name__)
+
+_AGAIN_AFTER_S = 0.05
+_KEPT_S = 1.0
+"""How long a reply may come back after it went out; the 503 comes within milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A reply, and the moment (of time.monotonic()) until which somebody waits for it."""
+
+    bus: Bus
+    to: str
+    headers: Headers
+    body: bytes
+    deadline: float
+
+
+class Returns:
+    """Sends replies, and sends those again that come back."""
+
+    def __init__(self, *buses: Bus) -> None:
+        self._buses = buses
+        self._sent: dict[str, Outgoing] = {}
+        self._tokens = count(1)
+        self._going_again: set[asyncio.Task[None]] = set()
+
+    async def send(self, outgoing: Outgoing) -> None:
+        """Send a reply; while the bus is away, wait for it as long as the caller does.
+
+        Raises:
+            MessageTooLargeError: it is over the server's max_payload.
+        """
+        while True:
+            token = str(next(self._tokens))
+            self._sent[token] = outgoing
+            asyncio.get_running_loop().call_later(_KEPT_S, self._sent.pop, token, None)
+            try:
+                await outgoing.bus.publish(
+                    outgoing.to,
+                    outgoing.body,
+                    headers=outgoing.headers,
+                    reply=f"{outgoing.bus.inbox_prefix}.back.{token}",
+                )
+            except BusAwayError:
+                if time.monotonic() >= outgoing.deadline:
+                    log.warning("answer could not be delivered")
+                    return
+                await asyncio.sleep(_AGAIN_AFTER_S)
+            else:
+                return
+
+    async def take_back(self, message: BusMessage) -> None:
+        """Send again what came back, unless nobody waits for it any more."""
+        outgoing = self._sent.pop(message.subject.rpartition(".")[2], None)
+        if outgoing is None or not has_no_responders(message) or time.monotonic() >= outgoing.deadline:
+            return
+        task = asyncio.create_task(self._send_again(outgoing))
+        self._going_again.add(task)
+        task.add_done_callback(self._going_again.discard)
+
+    async def settle(self) -> None:
+        """Return when nothing that was sent can come back any more."""
+        while True:
+            for bus in self._buses:
+                with suppress(BusAwayError):
+                    await bus.fence()
+            await asyncio.sleep(_AGAIN_AFTER_S)
+            if not self._going_again:
+                return
+            await asyncio.wait(self._going_again)
+
+    async def _send_again(self, outgoing: Outgoing) -> None:
+        await asyncio.sleep(_AGAIN_AFTER_S)
+        await self.send(outgoing)
+
+
+@asynccontextmanager
+async def open_returns(*buses: Bus) -> AsyncIterator[Returns]:
+    """Subscribe to what comes back, on each connection: NATS sends it to the one that published."""
+    returns = Returns(*buses)
+    async with AsyncExitStack() as stack:
+        for bus in buses:
+            subscription = await bus.subscribe(f"{bus.inbox_prefix}.back.*", returns.take_back)
+            stack.push_async_callback(subscription.drain)
+        yield returns
