@@ -44,8 +44,7 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
         lifespan=lifespan,
         life=life,
         registry=new_registry(),
-        hosts=(settings.host, *settings.allowed_hosts),
-        origins=settings.allowed_origins,
+        names=settings.names,
     )
     app.include_router(router)
     return app

@@ -16,6 +16,15 @@ def worker(
     url: Annotated[
         str | None, typer.Option(metavar="URL", help="Reach the server here, not where the configuration says.")
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Serve /livez, /readyz and /metrics here, not at BUSBAR_METRICS_PORT; 0: any free port.",
+        ),
+    ] = None,
     command: Annotated[
         list[str] | None, typer.Argument(metavar="-- COMMAND", help="Start the server with this instead.")
     ] = None,
@@ -36,6 +45,7 @@ def worker(
             semantic_version(version)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    options = [f"--{name}={value}" for name, value in (("version", version), ("url", url)) if value is not None]
+    given = {"version": version, "url": url, "metrics-port": metrics_port}
+    options = [f"--{name}={value}" for name, value in given.items() if value is not None]
     # The name goes behind `--` with the command: it may begin with a dash.
     become("worker", [*options, "--", server, *(command or [])])

@@ -1,5 +1,6 @@
-"""Builds the health service: everything in the order in which it opens; it closes in reverse."""
+"""Builds the health service, which answers from its first moment: with what is known of the fleet, once it is."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,7 +10,7 @@ from fastapi import FastAPI
 from services.health.api import router
 from services.health.monitor import HealthMonitor
 from services.health.settings import HealthSettings
-from services.runtime.bus import open_bus, open_inbox
+from services.runtime.bus import BusAwayError, open_bus, open_inbox
 from services.runtime.config.file import load_policy
 from services.runtime.fleet import open_fleet
 from services.runtime.http import create_service
@@ -19,27 +20,32 @@ from services.runtime.metrics import new_registry
 
 def create_app(settings: HealthSettings, life: Lifecycle) -> FastAPI:
     """Return the health service's app; nothing is opened before its lifespan."""
-    policy = load_policy(settings.config)
+    monitor = HealthMonitor(load_policy(settings.config))
+
+    async def watch_fleet() -> None:
+        url, instance = settings.nats_url.get_secret_value(), new_instance_id()
+        try:
+            async with (
+                open_bus(url, service="health", instance=instance, life=life, connect_timeout_s=None) as bus,
+                open_inbox(bus) as inbox,
+                open_fleet(bus, inbox, life) as fleet,
+            ):
+                monitor.watch(bus, fleet)
+                await asyncio.Event().wait()  # until the lifecycle ends it
+        except BusAwayError:
+            if not life.stopping.is_set():
+                raise
+
+    def readiness() -> str | None:
+        # Ready also when the bus goes away later: saying so is what this service is for.
+        return None if monitor.is_watching else "the bus has not been reached yet"
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        url, instance = settings.nats_url.get_secret_value(), new_instance_id()
-        async with (
-            life,
-            open_bus(url, service="health", instance=instance, life=life) as bus,
-            open_inbox(bus) as inbox,
-            open_fleet(bus, inbox, life) as fleet,
-        ):
-            # Ready also while the bus is away: saying so is what this service is for.
-            yield {"monitor": HealthMonitor(bus, fleet, policy), "readiness": lambda: None}
+        async with life:
+            life.start(watch_fleet(), name="fleet")
+            yield {"monitor": monitor, "readiness": readiness}
 
-    app = create_service(
-        "Busbar health",
-        lifespan=lifespan,
-        life=life,
-        registry=new_registry(),
-        hosts=(settings.host, *settings.allowed_hosts),
-        origins=settings.allowed_origins,
-    )
+    app = create_service("Busbar health", lifespan=lifespan, life=life, registry=new_registry(), names=settings.names)
     app.include_router(router)
     return app

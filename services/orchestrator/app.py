@@ -73,8 +73,7 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
         lifespan=lifespan,
         life=life,
         registry=registry,
-        hosts=(settings.host, *settings.allowed_hosts),
-        origins=settings.allowed_origins,
+        names=settings.names,
         description=_DESCRIPTION,
     )
     app.include_router(router)

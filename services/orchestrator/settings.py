@@ -1,5 +1,6 @@
 """The orchestrator's settings."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -12,6 +13,7 @@ class OrchestratorSettings(HttpSettings):
     """Read once, at start, from BUSBAR_* variables."""
 
     orchestrator_port: Port = Field(default=8080, description="Port to listen on; 0 takes any free one.")
+    keys_file: Path | None = Field(default=None, description="The keys of callers, JSON lines.")
     anonymous: Literal["loopback"] | None = Field(
         default=None, description="Lets callers on this machine in without a key although there is a keys file."
     )

@@ -2,7 +2,7 @@
 
 import ipaddress
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bus_schemas.errors import ERRORS, ErrorCode, Problem
 from services.runtime.errors import ForbiddenError, InternalError, InvalidRequestError, PayloadTooLargeError, QueryError
 from services.runtime.field_errors import field_errors
+from services.runtime.http_settings import Names
 from services.runtime.ids import new_id
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.metrics import MEDIA_TYPES, expose
@@ -88,10 +89,10 @@ class AddressGuard:
     A Host that is an address or `localhost` cannot be rebound and is always good.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str], origins: Collection[str], life: Lifecycle) -> None:
+    def __init__(self, app: ASGIApp, *, names: Names, life: Lifecycle) -> None:
         self._app = app
-        self._hosts = frozenset(host.lower() for host in hosts)
-        self._origins = frozenset(origins)
+        self._hosts = frozenset(host.lower() for host in names.hosts)
+        self._origins = frozenset(names.origins)
         self._life = life
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -149,8 +150,7 @@ def create_service(
     lifespan: Lifespan,
     life: Lifecycle,
     registry: CollectorRegistry,
-    hosts: Collection[str] = (),
-    origins: Collection[str] = (),
+    names: Names,
     description: str = "",
 ) -> FastAPI:
     """Return an app with /livez, /readyz and /metrics, whose every error is application/problem+json.
@@ -161,7 +161,7 @@ def create_service(
         redoc_url=None, title=title, version="1", description=description, lifespan=lifespan, redirect_slashes=False
     )
     _define_problems(app)
-    app.add_middleware(AddressGuard, hosts=hosts, origins=origins, life=life)
+    app.add_middleware(AddressGuard, names=names, life=life)
     app.add_exception_handler(QueryError, _query_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)

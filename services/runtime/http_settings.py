@@ -1,23 +1,40 @@
 """What the settings of every service with an HTTP port share."""
 
-from pathlib import Path
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
-from pydantic_settings import NoDecode
+from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat
 
-from services.runtime.settings import CommonSettings
+from services.runtime.settings import CommonSettings, NoDecode
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+AllowedHosts = Annotated[
+    CommaSeparated,
+    Field(description="Names, beside addresses and localhost, that a Host header may hold; commas between."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """By which names a service may be called, beside addresses and localhost; `*` is any."""
+
+    hosts: Collection[str] = ()
+    origins: Collection[str] = ()
+    """Of web pages that may ask, beside our own."""
 
 
 class HttpSettings(CommonSettings):
     """Where the service listens, whom it answers, and how it stops."""
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    keys_file: Path | None = Field(default=None, description="The keys of callers, JSON lines.")
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Names, beside addresses and localhost, that a Host header may hold; commas between."
-    )
-    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    allowed_hosts: AllowedHosts = ()
+    allowed_origins: CommaSeparated = Field(
         default=(), description="Origins of web pages, beside our own, that may ask; commas between."
     )
     announce_s: NonNegativeFloat = Field(
@@ -25,7 +42,6 @@ class HttpSettings(CommonSettings):
     )
     drain_timeout_s: PositiveFloat = Field(default=310, description="Above the longest deadline.")
 
-    @field_validator("allowed_hosts", "allowed_origins", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    @property
+    def names(self) -> Names:
+        return Names((self.host, *self.allowed_hosts), self.allowed_origins)

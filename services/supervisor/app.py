@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from services.runtime.config.file import config_path
 from services.runtime.processes import child_environment
 from services.supervisor.children import StartChild, guarded_child, lifeline, service_child
 from services.supervisor.embedded import Embedded, embedded_nats, embedded_valkey
+from services.supervisor.environments import service_environment
 from services.supervisor.interruption import unless
 from services.supervisor.managed import ManagedProcess, Stage
 from services.supervisor.pinning import pinned
@@ -62,20 +62,19 @@ async def live(settings: SupervisorSettings) -> int:
         worker_config = json.dumps(pinned(read_document(config_file), connections))
         ports = choose_ports(settings)
         carriers = _carriers(settings, folder, ports)
+        keys_file = (settings.keys_file or folder.path / "keys.jsonl").absolute()
         plan = plan_services(
             settings,
             policy,
             ports,
+            keys_file=str(keys_file),
             worker_config=str(folder.write("workers.json", worker_config)),
             worker_ports=_free_ports(ports),
         )
-        keys_file = (settings.keys_file or folder.path / "keys.jsonl").absolute()
         with run_keys(keys_file) as keys, lifeline() as line:
             variables = {
                 "BUSBAR_CONFIG": str(config_file),
                 "BUSBAR_NATS_URL": carriers.nats_url,
-                "BUSBAR_REDIS_URL": carriers.redis_url,
-                "BUSBAR_KEYS_FILE": str(keys_file),
                 "BUSBAR_STATE_DIR": str(folder.path),
             }
             run = _Run(supervisor, folder, plan, carriers, keys)
@@ -188,7 +187,7 @@ def _free_ports(ports: Ports) -> Iterator[int]:
 
 
 def _service(service: Service, variables: Mapping[str, str], line: int, logs: Path) -> StartChild:
-    environment = {**os.environ, **variables, **service.variables}
+    environment = service_environment(service, variables)
     return lambda: service_child(
         service.command, environment=environment, lifeline=line, log_path=logs / f"{service.name}.log"
     )

@@ -45,7 +45,13 @@ class Plan:
 
 
 def plan_services(
-    settings: SupervisorSettings, policy: Policy, ports: Ports, *, worker_config: str, worker_ports: Iterator[int]
+    settings: SupervisorSettings,
+    policy: Policy,
+    ports: Ports,
+    *,
+    keys_file: str,
+    worker_config: str,
+    worker_ports: Iterator[int],
 ) -> Plan:
     """Return what shall run.
 
@@ -53,17 +59,18 @@ def plan_services(
         settings: how many, and where they listen.
         policy: the servers.
         ports: of orchestrators, health and admin.
+        keys_file: for the services that let callers in.
         worker_config: the configuration that workers read; the others read the operator's file.
         worker_ports: free ports for the workers' own probes.
     """
 
-    def http_service(kind: str, name: str, port: int, stage: Stage) -> Service:
+    def http_service(kind: str, name: str, port: int, stage: Stage, **more: str) -> Service:
         return Service(
             name=name,
             module=f"services.{kind}",
             stage=stage,
             url=base_url(settings.host, port),
-            variables={"BUSBAR_HOST": settings.host, f"BUSBAR_{kind.upper()}_PORT": str(port)},
+            variables={"BUSBAR_HOST": settings.host, f"BUSBAR_{kind.upper()}_PORT": str(port), **more},
         )
 
     def worker(server: str, version: str, number: int, port: int) -> Service:
@@ -84,7 +91,9 @@ def plan_services(
 
     return Plan(
         orchestrators=tuple(
-            http_service("orchestrator", f"orchestrator-{number}", port, Stage.ORCHESTRATORS)
+            http_service(
+                "orchestrator", f"orchestrator-{number}", port, Stage.ORCHESTRATORS, BUSBAR_KEYS_FILE=keys_file
+            )
             for number, port in enumerate(ports.orchestrators, start=1)
         ),
         workers=tuple(
@@ -93,7 +102,7 @@ def plan_services(
             for number in range(1, settings.workers + 1)
         ),
         health=http_service("health", "health", ports.health, Stage.ATTENDANTS),
-        admin=http_service("admin", "admin", ports.admin, Stage.ATTENDANTS),
+        admin=http_service("admin", "admin", ports.admin, Stage.ATTENDANTS, BUSBAR_KEYS_FILE=keys_file),
     )
 
 

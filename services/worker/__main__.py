@@ -1,4 +1,4 @@
-"""One worker process: `python -m services.worker SERVER [--version V] [--url URL] [-- COMMAND…]`."""
+"""One worker process: `python -m services.worker [OPTIONS] SERVER [-- COMMAND…]`."""
 
 import argparse
 import sys
@@ -23,25 +23,39 @@ async def live(arguments: argparse.Namespace, settings: WorkerSettings) -> int:
     life = Lifecycle()
     life.obey_signals()
     async with open_worker(assignment, settings, life) as worker:
-        if settings.metrics_port is None:
+        metrics_port = settings.metrics_port if arguments.metrics_port is None else arguments.metrics_port
+        if metrics_port is None:
             await life.stopping.wait()
             await worker.leave()
         else:
-            with bind(settings.worker_host, settings.metrics_port) as listener:
+            with bind(settings.worker_host, metrics_port) as listener:
                 await serve(create_app(worker, life), listener, life, leave=worker.leave, drain_s=1)
     return life.status
+
+
+def port_number(text: str) -> int:
+    """Return the TCP port that `text` says; raise ValueError if it says none."""
+    if not 0 <= (port := int(text)) <= 65535:
+        raise ValueError(text)
+    return port
 
 
 def read_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line. The server may stand behind `--`, before its command: a name may begin with a dash."""
     parser = argparse.ArgumentParser(
         prog="busbar worker",
-        usage="%(prog)s [-h] [--version V] [--url URL] SERVER [-- COMMAND...]",
+        usage="%(prog)s [-h] [--version V] [--url URL] [--metrics-port PORT] SERVER [-- COMMAND...]",
         description="One worker in front of one MCP server. COMMAND starts the server instead of the configuration's.",
     )
     parser.add_argument("server", nargs="?")
     parser.add_argument("--version", type=semantic_version, help="of the server; default: the configuration's")
     parser.add_argument("--url", help="reach the server here instead of where the configuration says")
+    parser.add_argument(
+        "--metrics-port",
+        type=port_number,
+        metavar="PORT",
+        help="serve /livez, /readyz and /metrics here instead of at BUSBAR_METRICS_PORT; 0 takes any free port",
+    )
     # argparse itself takes the words behind `--` only where no option stands between them and the server.
     end = argv.index("--") if "--" in argv else len(argv)
     arguments = parser.parse_args(argv[:end])

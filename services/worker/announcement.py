@@ -19,6 +19,7 @@ from bus_schemas.workers import (
     WorkerState,
 )
 from services.runtime.bus import Bus, BusAwayError, BusMessage
+from services.runtime.bus.connection import MessageTooLargeError
 from services.runtime.fleet import HEARTBEAT_INTERVAL_S
 from services.worker.consumer import CallConsumer
 from services.worker.mcp.keeper import SessionKeeper
@@ -52,6 +53,7 @@ class Announcement:
         self._drain = drain
         self.started_at = time.time()
         self._is_draining = False
+        self._has_left = False
         self._listed: ListedCatalogue | None = None
         self._catalogue: Catalogue | None = None
         self._digest: str | None = None
@@ -106,13 +108,25 @@ class Announcement:
                 answer = Acknowledged(instance=self._instance)
                 self._drain()
         if message.reply:
-            await self._bus.publish(message.reply, answer.encode())
+            await self._send(message.reply, answer)
 
     async def _publish(self, message: Message) -> None:
+        if self._has_left:
+            return  # who is heard after its last word counts as a worker again
+        self._has_left = isinstance(message, WorkerLeft)
         try:
-            await self._bus.publish(self._subject, message.encode())
+            await self._send(self._subject, message)
         except BusAwayError:
             log.debug("event not sent, the bus is away")
+
+    async def _send(self, subject: str, message: Message) -> None:
+        try:
+            await self._bus.publish(subject, message.encode())
+        except MessageTooLargeError:
+            log.warning("the catalogue is larger than the bus's messages, it is not announced")
+            # Without its digest nobody asks for it every second, and until the server is listed anew it is none.
+            self._catalogue = self._digest = None
+            await self._bus.publish(subject, self._heartbeat().encode())
 
     def _report(self) -> dict[str, Any]:
         keeper = self._keeper

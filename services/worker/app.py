@@ -121,7 +121,7 @@ def create_app(worker: Worker, life: Lifecycle) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         yield {"readiness": lambda: _readiness(worker)}
 
-    return create_service("Busbar worker", lifespan=lifespan, life=life, registry=registry)
+    return create_service("Busbar worker", lifespan=lifespan, life=life, registry=registry, names=worker.settings.names)
 
 
 def _readiness(worker: Worker) -> str | None:

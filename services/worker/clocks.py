@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 _ALLOWANCE_S = 30.0
 """How far apart two clocks may be before the first message shows it."""
-_WINDOW_S = 60.0
+_WINDOW_S = 10.0
+"""For at most twice as long, a sender's clock that was set back makes its messages count as late."""
 
 
 class SenderClock:
-    """The offset of one sender's clock: the smallest age seen, over the last one to two minutes.
+    """The offset of one sender's clock: the smallest age seen, over the last ten to twenty seconds.
 
     A message cannot arrive before it was sent, so that the smallest difference between our time of arrival and the
     sender's time of sending is the offset of the clocks plus the fastest journey. What is above it is delay.

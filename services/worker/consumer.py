@@ -110,16 +110,19 @@ class CallConsumer:
             await self._held.wait()
             self._held.clear()
             await asyncio.sleep(_ACCEPT_AFTER_S)
-            young = False
+            is_due_again = False
             for flight in list(self._flights.values()):
                 if flight.is_accepted:
                     continue
                 if now() - flight.taken_at < _ACCEPT_AFTER_S:
-                    young = True
+                    is_due_again = True
                     continue
+                if not self._bus.connected:
+                    is_due_again = True
+                    break
                 flight.is_accepted = True
                 await self._replies.accepted(flight.reply_to)
-            if young:
+            if is_due_again:
                 self._held.set()
 
     async def _take(self, message: BusMessage) -> None:
@@ -134,9 +137,12 @@ class CallConsumer:
         sender = message.reply.rpartition(".")[0]
         delay_s = self._clocks.delay_s(sender, headers.sent_at_ms / 1000)
         flight = _Flight(headers, message.reply, now + headers.timeout_ms / 1000 - delay_s, now)
-        self._flights[headers.request_id, headers.attempt] = flight
+        key = headers.request_id, headers.attempt
+        self._flights[key] = flight
         self._held.set()
         flight.task = asyncio.create_task(self._answer(flight, message.data))
+        # Not in the task: one that is cancelled before its first step never runs.
+        flight.task.add_done_callback(lambda _: self._flights.pop(key, None))
 
     async def _answer(self, flight: _Flight, body: bytes) -> None:
         began_ns = time.perf_counter_ns()
@@ -155,7 +161,6 @@ class CallConsumer:
             await self._refuse(flight, InternalError())
         finally:
             self.stats.processing_ns += time.perf_counter_ns() - began_ns
-            self._flights.pop((flight.headers.request_id, flight.headers.attempt), None)
 
     async def _refuse(self, flight: _Flight, error: QueryError) -> None:
         self.stats.errors += 1

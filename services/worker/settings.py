@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
+from services.runtime.http_settings import AllowedHosts, Names
 from services.runtime.settings import CommonSettings, Port
 
 
@@ -14,6 +15,7 @@ class WorkerSettings(CommonSettings):
     metrics_port: Port | None = Field(
         default=None, description="Port for them; 0 takes any free one, none: not at all."
     )
+    allowed_hosts: AllowedHosts = ()
     state_dir: Path = Field(default=Path(".busbar"), description="Where servers' stderr is kept.")
     announce_s: NonNegativeFloat = Field(
         default=0.3, description="How long a draining worker goes on taking calls, so that orchestrators hear of it."
@@ -22,3 +24,7 @@ class WorkerSettings(CommonSettings):
         default=310, description="Above the longest deadline, below the stop_grace_period of compose."
     )
     longest_line: NonNegativeInt = Field(default=1024, description="Calls that may wait for a slot.")
+
+    @property
+    def names(self) -> Names:
+        return Names((self.worker_host, *self.allowed_hosts))

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from services.runtime.errors import OverloadedError
 
@@ -78,7 +78,8 @@ class Slots:
             if turn.done() and not turn.cancelled():
                 self._hand_over()  # the slot was handed to us in the moment in which we gave up
             else:
-                self._line.remove(turn)
+                with suppress(ValueError):  # a hand-over in the same moment has passed us by already
+                    self._line.remove(turn)
             if isinstance(error, TimeoutError):
                 raise OverloadedError from error
             raise

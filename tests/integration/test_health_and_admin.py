@@ -13,6 +13,9 @@ from tests.support.servers import free_port
 
 pytestmark = pytest.mark.anyio
 
+NEVER = {"url": "http://127.0.0.1:1/mcp"}
+"""The configuration of a server that is not there."""
+
 
 async def start(running: Fleet, service: str) -> str:
     """Start a service and return its URL."""
@@ -24,7 +27,7 @@ async def start(running: Fleet, service: str) -> str:
 
 
 async def test_health_follows_the_workers_and_lists_a_server_that_never_came_up(tmp_path: Path) -> None:
-    config = {"ledger": ledger_server(tmp_path / "ledger"), "never": {"url": "http://127.0.0.1:1/mcp"}}
+    config = {"ledger": ledger_server(tmp_path / "ledger"), "never": NEVER}
     async with fleet(config, workers={"ledger": 1}) as running, httpx.AsyncClient(trust_env=False) as client:
         url = f"{await start(running, 'health')}/health/mcp"
 
@@ -61,6 +64,50 @@ async def test_health_says_so_when_the_bus_is_gone(tmp_path: Path) -> None:
                 while (answer := await client.get(url)).status_code != 503:
                     await anyio.sleep(0.05)
         assert answer.json()["mcp_servers"]["ledger"]["error"] == "Bus unreachable"
+
+
+async def test_health_answers_while_there_is_no_bus_and_finds_it_when_it_comes(tmp_path: Path) -> None:
+    async with fleet({"ledger": ledger_server(tmp_path / "ledger"), "other": NEVER}, workers={}) as running:
+        await running.nats.kill()
+        port = free_port()
+        process = await running.start_process("services.health", env={"BUSBAR_HEALTH_PORT": str(port)})
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            with anyio.fail_after(15):
+                while not await answers(client, "/livez"):
+                    await anyio.sleep(0.05)
+            answer = await client.get("/health/mcp")
+            assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
+            assert [one["error"] for one in answer.json()["mcp_servers"].values()] == ["Bus unreachable"] * 2
+            assert (await client.get("/readyz")).status_code == 503
+
+            await running.nats.start()
+            await running.start_worker("ledger")
+            with anyio.fail_after(20):
+                while (answer := await client.get("/health/mcp")).status_code != 200:
+                    await anyio.sleep(0.05)
+            assert answer.json()["mcp_servers"]["ledger"]["status"] == "connected"
+            assert (await client.get("/readyz")).status_code == 200
+        assert await process.terminate() == 0
+
+
+async def test_health_may_be_stopped_while_there_is_no_bus(tmp_path: Path) -> None:
+    async with fleet({"other": NEVER}, workers={}) as running:
+        await running.nats.kill()
+        port = free_port()
+        process = await running.start_process("services.health", env={"BUSBAR_HEALTH_PORT": str(port)})
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            with anyio.fail_after(15):
+                while not await answers(client, "/livez"):
+                    await anyio.sleep(0.05)
+        assert await process.terminate() == 0
+
+
+async def answers(client: httpx.AsyncClient, path: str) -> bool:
+    """Whether the path answers 200; False while nobody listens."""
+    try:
+        return (await client.get(path)).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 async def test_admin_lists_workers_for_an_admin_key_alone(tmp_path: Path) -> None:

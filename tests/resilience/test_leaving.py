@@ -159,9 +159,7 @@ async def test_answers_outlive_a_bus_that_is_started_again(tmp_path: Path) -> No
                     group.start_soon(ask)
                 await started(ledger, calls=before + 10)
                 await bus.kill()
-                await until(
-                    lambda expected=before + 10: ended(ledger) == expected
-                )  # the results are there before the bus is
+                await all_ended(ledger, calls=before + 10)  # the results are there before the bus is
                 await bus.restart()
             assert answers == [200] * 10
             await running.wait_connected()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.config.connections import Connection, load_config, load_connection, load_connections
+from services.runtime.config.connections import Connection, load_config, load_connection
 from services.runtime.config.errors import ConfigError
 from services.runtime.config.expansion import UnsetVariableError, expand
 
@@ -21,7 +21,7 @@ def path(tmp_path: Path) -> Path:
 
 def connection(path: Path, keys: str, **environ: str) -> Connection:
     path.write_text(f"servers: {{a: {{{keys}}}}}")
-    return load_connections(path, environ)["a"]
+    return load_config(path, environ).connections["a"]
 
 
 def problem(path: Path, keys: str, **environ: str) -> str:

@@ -57,6 +57,7 @@ async def settle() -> None:
 
 
 class FakeSession:
+    renews = True
     server_info = ServerInfo(name="fake", version="1", protocol_version="2026-07-28", era="modern")
 
     def __init__(self, world: World) -> None:
@@ -67,6 +68,8 @@ class FakeSession:
         self.tools: list[dict[str, Any]] = [{"name": "a"}]
         self.probe_error: Callable[[], QueryError] | None = None
         self.probes = 0
+        self.listings = 0
+        self.changes_when_listed = False
         self.calls: list[asyncio.Future[bytes]] = []
         self.is_closed = False
 
@@ -85,6 +88,9 @@ class FakeSession:
         return await call
 
     async def catalogue(self) -> ListedCatalogue:
+        self.listings += 1
+        if self.changes_when_listed:
+            self.changed.set()
         return ListedCatalogue(tools=list(self.tools))
 
     async def probe(self, timeout_s: float) -> float:
@@ -243,6 +249,45 @@ async def test_a_busy_server_serves_on_until_the_deadlines_of_its_calls(world: W
         await asyncio.wait([calling])
 
 
+async def time_out(world: World, keeper: SessionKeeper) -> None:
+    calling = call(keeper)
+    await settle()
+    world.opened[-1].calls[-1].set_exception(DeadlineExceededError())
+    with pytest.raises(DeadlineExceededError):
+        await calling
+
+
+async def test_a_hung_process_is_withdrawn_and_replaced_however_many_calls_still_wait_for_it(world: World) -> None:
+    async with keeping(world) as keeper:
+        hung = world.opened[0]
+        waiting = [call(keeper, timeout_s=300) for _ in range(3)]
+        hung.probe_error = DeadlineExceededError
+        await world.advance(5)
+        assert state(keeper) == "up"
+        await time_out(world, keeper)
+        await world.advance(3)
+        assert (state(keeper), keeper.status.fault) == ("down", ServerFault.NOT_RESPONDING)
+        await world.advance(60)
+        assert hung.is_closed
+        assert (state(keeper), len(world.opened)) == ("up", 2)
+        for calling in waiting:
+            calling.cancel()
+        await asyncio.wait(waiting)
+
+
+async def test_a_server_that_was_heard_after_a_call_ran_out_of_its_time_may_be_busy_again(world: World) -> None:
+    async with keeping(world) as keeper:
+        await time_out(world, keeper)
+        await world.advance(3)  # a probe is answered
+        waiting = call(keeper, timeout_s=30)
+        await settle()
+        world.opened[0].probe_error = DeadlineExceededError
+        await world.advance(20)
+        assert state(keeper) == "up"
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+
 async def test_a_failed_call_is_followed_by_a_probe_at_once(world: World) -> None:
     async with keeping(world) as keeper:
         session = world.opened[0]
@@ -265,9 +310,19 @@ async def test_a_change_of_the_lists_is_told(world: World) -> None:
         assert (await anext(statuses)).catalogue == ListedCatalogue(tools=[{"name": "a"}])
         world.opened[0].tools.append({"name": "b"})
         world.opened[0].changed.set()
+        await world.advance(0.3)
         status = await anext(statuses)
         assert status.catalogue == ListedCatalogue(tools=[{"name": "a"}, {"name": "b"}])
         await statuses.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_server_whose_lists_change_whenever_they_are_read_is_not_read_in_a_hot_loop(world: World) -> None:
+    async with keeping(world):
+        session = world.opened[0]
+        session.changes_when_listed = True
+        session.changed.set()
+        await world.advance(3)
+        assert 10 <= session.listings <= 1 + 15
 
 
 async def test_lists_are_read_again_when_a_server_is_back(world: World) -> None:
@@ -276,7 +331,7 @@ async def test_lists_are_read_again_when_a_server_is_back(world: World) -> None:
         await world.advance(2.1)
         world.opened[0].tools.append({"name": "b"})
         world.opened[0].probe_error = None
-        await world.advance(0.6)
+        await world.advance(0.8)
         assert keeper.status.catalogue == ListedCatalogue(tools=[{"name": "a"}, {"name": "b"}])
 
 

@@ -17,6 +17,7 @@ from prometheus_client import Gauge
 
 from services.runtime.errors import NoWorkerError, UnauthorizedError
 from services.runtime.http import create_service, read_body
+from services.runtime.http_settings import Names
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.metrics import new_registry
 from services.runtime.serving import KEEP_ALIVE_S, PortInUseError, bind, serve
@@ -94,7 +95,7 @@ async def service(
     registry = new_registry()
     Gauge("mine", "Mine.", registry=registry).set(7)
     async with Lifecycle() as life:
-        app = create_service("Test", lifespan=lifespan, life=life, registry=registry, hosts=hosts, origins=origins)
+        app = create_service("Test", lifespan=lifespan, life=life, registry=registry, names=Names(hosts, origins))
         add_routes(app, state)
         with bind("127.0.0.1", 0) as listener:
             port = listener.getsockname()[1]
@@ -387,7 +388,7 @@ async def test_an_end_that_fails_is_still_an_end() -> None:
 
     with anyio.fail_after(10):
         async with Lifecycle() as life:
-            app = create_service("Test", lifespan=lifespan, life=life, registry=new_registry())
+            app = create_service("Test", lifespan=lifespan, life=life, registry=new_registry(), names=Names())
             life.stop()
             with bind("127.0.0.1", 0) as listener:
                 await serve(app, listener, life, leave=fail, drain_s=1)

@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from services.runtime.http import create_service
+from services.runtime.http_settings import Names
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.metrics import new_registry
 
@@ -18,7 +19,7 @@ def document() -> Any:
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         yield {}
 
-    return create_service("Test", lifespan=lifespan, life=Lifecycle(), registry=new_registry()).openapi()
+    return create_service("Test", lifespan=lifespan, life=Lifecycle(), registry=new_registry(), names=Names()).openapi()
 
 
 def responses(document: Any, path: str) -> Any:

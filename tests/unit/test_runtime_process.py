@@ -109,7 +109,7 @@ def stopping_app(settings: HttpSettings, life: Lifecycle) -> FastAPI:
         os.kill(os.getpid(), signal.SIGTERM)
         yield {"readiness": lambda: None}
 
-    return create_service("Test", lifespan=lifespan, life=life, registry=new_registry(), hosts=(settings.host,))
+    return create_service("Test", lifespan=lifespan, life=life, registry=new_registry(), names=settings.names)
 
 
 def test_a_service_that_is_told_to_stop_ends_with_status_0(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def test_without_variables_the_defaults_hold() -> None:
     assert settings.config == Path("busbar.yaml")
     assert settings.nats_url.get_secret_value() == "nats://127.0.0.1:4222"
     assert settings.log_level == "INFO"
-    assert (settings.host, settings.keys_file, settings.allowed_hosts) == ("127.0.0.1", None, ())
+    assert (settings.host, settings.allowed_hosts) == ("127.0.0.1", ())
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,6 @@ def test_without_variables_the_defaults_hold() -> None:
         ("BUSBAR_NATS_URL", "nats://a,nats://b", "nats_url", SecretStr("nats://a,nats://b")),
         ("BUSBAR_LOG_LEVEL", "DEBUG", "log_level", "DEBUG"),
         ("BUSBAR_HOST", "::", "host", "::"),
-        ("BUSBAR_KEYS_FILE", "/keys", "keys_file", Path("/keys")),
         ("BUSBAR_ALLOWED_HOSTS", "a.example, b.example,", "allowed_hosts", ("a.example", "b.example")),
         ("BUSBAR_ALLOWED_ORIGINS", "https://a", "allowed_origins", ("https://a",)),
         ("BUSBAR_ANNOUNCE_S", "0", "announce_s", 0.0),

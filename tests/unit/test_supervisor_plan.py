@@ -24,7 +24,7 @@ _POLICY = Policy.model_validate({"servers": {"a": {"version": "1.2.0"}, "b": {}}
 
 def test_every_server_has_as_many_workers_as_asked_for_and_every_service_its_port() -> None:
     settings = SupervisorSettings(workers=2, orchestrators=2)
-    plan = plan_services(settings, _POLICY, _PORTS, worker_config="/c", worker_ports=count(9000))
+    plan = plan_services(settings, _POLICY, _PORTS, keys_file="/k", worker_config="/c", worker_ports=count(9000))
     assert {service.name: service.url for service in plan} == {
         "orchestrator-1": "http://127.0.0.1:8080",
         "orchestrator-2": "http://127.0.0.1:8083",
@@ -39,7 +39,7 @@ def test_every_server_has_as_many_workers_as_asked_for_and_every_service_its_por
 
 def test_only_the_http_services_listen_on_the_host() -> None:
     settings = SupervisorSettings(host="0.0.0.0")
-    plan = plan_services(settings, _POLICY, _PORTS, worker_config="/c", worker_ports=count(9000))
+    plan = plan_services(settings, _POLICY, _PORTS, keys_file="/k", worker_config="/c", worker_ports=count(9000))
     assert {service.variables.get("BUSBAR_HOST") for service in plan if service.server is None} == {"0.0.0.0"}
     assert {service.variables.get("BUSBAR_WORKER_HOST") for service in plan.workers} == {"127.0.0.1"}
 

@@ -126,6 +126,20 @@ async def test_a_slot_handed_to_a_waiter_in_the_moment_it_gives_up_goes_to_the_n
     assert slots.in_use == 0
 
 
+async def test_a_waiter_that_gives_up_in_the_moment_before_its_turn_comes_gives_up_as_it_was_asked_to() -> None:
+    slots = Slots(1, longest_line=10, clock=time.monotonic)
+    async with AsyncExitStack() as held:
+        await held.enter_async_context(slots.hold(soon()))
+        waiter = asyncio.create_task(enter(slots))
+        await until(lambda: slots.waiting == 1)
+        waiter.cancel()  # and before it hears of that, its turn comes:
+        await held.aclose()
+        with anyio.fail_after(5), pytest.raises(asyncio.CancelledError):
+            await waiter
+
+    assert (slots.in_use, slots.waiting) == (0, 0)
+
+
 async def enter(slots: Slots, deadline: float | None = None) -> None:
     async with slots.hold(deadline or soon()):
         pass

@@ -1,6 +1,6 @@
 """The connection to NATS: the only package that imports nats.
 
-client      the nats-py client with three of its faults mended
+client      the nats-py client with the faults mended that lose messages or hang
 connection  Bus: publish, subscribe, fence; reconnects for ever, ends the process when it cannot
 chunks      large results in parts, on a second connection
 inbox       one subscription for all replies; an exchange may get several

@@ -53,10 +53,6 @@ class Subscription:
     def __init__(self, subscription: NatsSubscription) -> None:
         self._subscription = subscription
 
-    @property
-    def subject(self) -> str:
-        return self._subscription.subject
-
     async def drain(self) -> None:
         """Return when nothing more will come and every message that came has been handled.
 
@@ -240,7 +236,7 @@ def _reconnect_with_jitter(servers: list[Server], _info: object) -> tuple[Server
 
 @asynccontextmanager
 async def open_bus(
-    url: str, *, service: str, instance: str, life: Lifecycle, connect_timeout_s: float = 30.0
+    url: str, *, service: str, instance: str, life: Lifecycle, connect_timeout_s: float | None = 30.0
 ) -> AsyncIterator[Bus]:
     """Connect to NATS, and close the connection in the end after a last fence.
 
@@ -248,7 +244,7 @@ async def open_bus(
         url: one or several NATS URLs, separated by commas; user and password may be in it.
         service: names the connection on the server, with `instance`.
         life: ends the process if the connection is closed for good.
-        connect_timeout_s: how long the first connection may take, in seconds.
+        connect_timeout_s: how long the first connection may take, in seconds; None: as long as it takes.
 
     Raises:
         BusAwayError: NATS could not be reached in time.
@@ -291,7 +287,6 @@ async def _connect(client: HardenedClient, bus: Bus, url: str, name: str) -> Non
                 ping_interval=_PING_INTERVAL_S,
                 max_outstanding_pings=2,
                 inbox_prefix=bus.inbox_prefix.encode(),
-                drain_timeout=310,
             )
         except (OSError, nats_errors.NoServersError, nats_errors.TimeoutError):
             await asyncio.sleep(_RECONNECT_WAIT_S)

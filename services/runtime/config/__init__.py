@@ -1,7 +1,7 @@
 """`busbar.yaml`: the policy everyone reads, and the connections that only worker and supervisor read.
 
 - `file`         finds the file; `load_policy`, `public_text`
-- `connections`  how each server is reached; `load_config`, `load_connections`, `load_connection`
+- `connections`  how each server is reached; `load_config`, `load_connection`
 - `policy`       the models of the public part
 - `document`     reads the file and parts public from private keys; calls `syntax`, `policy`
 - `syntax`       YAML or JSON text as plain data

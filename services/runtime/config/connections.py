@@ -174,17 +174,6 @@ def load_config(path: str | Path | None = None, environ: Mapping[str, str] = os.
     return Config(policy.served(), connections)
 
 
-def load_connections(
-    path: str | Path | None = None, environ: Mapping[str, str] = os.environ
-) -> Mapping[str, Connection]:
-    """Return the connections of all served servers, by name.
-
-    Raises:
-        ConfigError: as `load_config` does.
-    """
-    return load_config(path, environ).connections
-
-
 def load_connection(
     path: str | Path | None,
     server: str,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Never
 
 from bus_schemas.workers import ServerFault
-from services.runtime.errors import NotExecutedError, NoWorkerError, QueryError, UpstreamError
+from services.runtime.errors import DeadlineExceededError, NotExecutedError, NoWorkerError, QueryError, UpstreamError
 from services.worker.mcp.keeping import KeepingPolicy, Verdict, failures_after, judge_failed_probe, restart_delay_s
 from services.worker.mcp.racing import first_result
 from services.worker.mcp.session import (
@@ -76,6 +77,8 @@ class SessionKeeper:
         self._suspected = asyncio.Event()
         self._relist_due = asyncio.Event()
         self._deadlines: dict[object, float] = {}
+        self._ran_out_at = -math.inf
+        """When a call last ran out of its time."""
 
     @property
     def session(self) -> Session | None:
@@ -128,6 +131,9 @@ class SessionKeeper:
             return await session.request(
                 method, params, timeout_s=timeout_s, meta=meta, headers=headers, on_progress=on_progress
             )
+        except DeadlineExceededError:
+            self._ran_out_at = self._clock()
+            raise
         except (NotExecutedError, UpstreamError):
             # Ask now whether the server is still there, not at the probe's next turn.
             self._suspected.set()
@@ -187,7 +193,7 @@ class SessionKeeper:
                 self._checked_at = time.time()
             verdict = judge_failed_probe(
                 fault,
-                is_busy=any(deadline > self._clock() for deadline in self._deadlines.values()),
+                is_busy=self._is_busy(session),
                 silent_s=self._clock() - session.last_heard_at,
                 owns_process=self._owns_process,
                 policy=self._policy,
@@ -196,6 +202,11 @@ class SessionKeeper:
                 return fault
             if verdict is Verdict.WITHDRAW:
                 self._tell(state="down", fault=fault)
+
+    def _is_busy(self, session: Session) -> bool:
+        """Whether calls are the likely reason for silence; a call that ran out of its time says that they are not."""
+        has_time_left = any(deadline > self._clock() for deadline in self._deadlines.values())
+        return has_time_left and self._ran_out_at <= session.last_heard_at
 
     async def _pause(self) -> None:
         """Wait until the next probe is due or a call has failed; never less than a moment, lest probes flood."""
@@ -216,6 +227,8 @@ class SessionKeeper:
             await first_result(
                 session.lists_changed(), self._relist_due.wait(), self._sleep(self._policy.relist_every_s)
             )
+            # Some servers say that their lists have changed whenever they are listed.
+            await self._sleep(self._policy.probe_apart_s)
             self._relist_due.clear()
             try:
                 catalogue = await session.catalogue()

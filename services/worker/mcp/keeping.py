@@ -61,7 +61,8 @@ def judge_failed_probe(
 
     Args:
         fault: what the probe ran into.
-        is_busy: a call in flight still has its deadline: a single-threaded server answers nothing else meanwhile.
+        is_busy: a call in flight still has its deadline, and none has run out of its time since the server was last
+            heard: a single-threaded server answers nothing else meanwhile.
         silent_s: since the server last said anything, in seconds.
         owns_process: whether the server is a process of ours, which can be started afresh.
         policy: the numbers.

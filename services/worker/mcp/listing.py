@@ -15,6 +15,8 @@ from services.worker.mcp.session import ListedCatalogue
 log = logging.getLogger(__name__)
 
 MAX_PAGES: Final = 100
+MAX_CATALOGUE_BYTES: Final = 4 * 2**20
+"""Of all definitions together, as ASCII JSON: a catalogue travels in one message, and the bus takes 8 MiB."""
 
 Request = Callable[[str, bytes], Awaitable[bytes]]
 Definition = dict[str, Any]
@@ -24,7 +26,7 @@ async def list_catalogue(request: Request, capabilities: Mapping[str, Any]) -> L
     """Return everything the server offers.
 
     Tools are always asked for. The rest is optional: it is asked for if the server says that it has it, and an
-    error there costs that list only.
+    error there costs that list only. What is over `MAX_CATALOGUE_BYTES` is left out.
 
     Args:
         request: sends a method and its params, returns the result.
@@ -49,19 +51,38 @@ async def list_catalogue(request: Request, capabilities: Mapping[str, Any]) -> L
         optional("resources/templates/list", "resourceTemplates", "resources"),
         optional("prompts/list", "prompts", "prompts"),
     )
-    return ListedCatalogue(tools, resources, resource_templates, prompts)
+    return ListedCatalogue(*_fitting(tools, resources, resource_templates, prompts))
+
+
+def _fitting(*lists: list[Definition]) -> list[list[Definition]]:
+    """Leave out what is over the limit, from the end: the workers of a server must agree on its catalogue."""
+    room = MAX_CATALOGUE_BYTES
+    kept: list[list[Definition]] = []
+    for definitions in lists:
+        kept.append([])
+        for definition in definitions:
+            room -= len(json.dumps(definition))
+            if room < 0:
+                break
+            kept[-1].append(definition)
+    left_out = sum(map(len, lists)) - sum(map(len, kept))
+    if left_out:
+        log.warning("the catalogue is too large, its end is left out", extra={"left_out": left_out})
+    return kept
 
 
 async def _list(request: Request, method: str, member: str) -> list[Definition]:
     found: list[Definition] = []
     params: dict[str, str] = {}
+    listed_bytes = 0
     for _ in range(MAX_PAGES):
         try:
-            page = json.loads(await request(method, msgspec.json.encode(params)))
+            answer = await request(method, msgspec.json.encode(params))
         except UpstreamRefusedError as error:
             if decode_error(error.mcp_error).code == METHOD_NOT_FOUND:
                 return []
             raise
+        page = json.loads(answer)
         definitions = page.get(member)
         if not isinstance(definitions, list) or not all(isinstance(definition, dict) for definition in definitions):
             raise UpstreamError
@@ -70,5 +91,8 @@ async def _list(request: Request, method: str, member: str) -> list[Definition]:
         if not isinstance(cursor, str) or cursor == params.get("cursor"):
             return found
         params = {"cursor": cursor}
-    log.warning("a list goes on for ever", extra={"method": method, "pages": MAX_PAGES})
+        listed_bytes += len(answer)
+        if listed_bytes > MAX_CATALOGUE_BYTES:
+            break
+    log.warning("a list goes on and on, its end is left out", extra={"method": method, "listed": len(found)})
     return found

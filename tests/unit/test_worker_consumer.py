@@ -1,0 +1,131 @@
+"""The calls that a worker holds: none is leaked, and who holds a long one is told."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+
+from bus_schemas.calls import CallHeaders, CancelCall
+from bus_schemas.envelope import KIND, Kind
+from services.runtime.bus import Bus, BusAwayError, BusMessage
+from services.worker import consumer as consumer_module
+from services.worker.consumer import CallConsumer
+from services.worker.execution import Execution
+from services.worker.replies import Replies
+from services.worker.returns import Returns
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+
+class FakeBus:
+    """Keeps what is published while it is there, and hands over what the test sends."""
+
+    inbox_prefix = "_INBOX_worker.i"
+
+    def __init__(self) -> None:
+        self.is_there = True
+        self.asked_in_vain = 0
+        self.published: list[str] = []
+        self.handler: Any = None
+
+    @property
+    def connected(self) -> bool:
+        self.asked_in_vain += not self.is_there
+        return self.is_there
+
+    async def subscribe(self, _subject: str, handler: Any, *, queue: str = "") -> None:
+        self.handler = handler
+
+    async def fence(self) -> None:
+        pass
+
+    async def publish(self, _subject: str, _body: bytes, *, headers: Mapping[str, str], reply: str = "") -> None:
+        if not self.connected:
+            raise BusAwayError
+        self.published.append(headers[KIND])
+
+
+class EndlessExecution:
+    """Calls that end only when they are cancelled."""
+
+    def __init__(self) -> None:
+        self.began = 0
+
+    async def run(self, *_: object) -> None:
+        self.began += 1
+        await asyncio.Event().wait()
+
+
+class Worker:
+    """A consumer that takes calls, and what is around it."""
+
+    def __init__(self) -> None:
+        self.bus = FakeBus()
+        self.execution = EndlessExecution()
+        bus = cast("Bus", self.bus)
+        replies = Replies(bus, bus, Returns(bus), instance="i")
+        self.consumer = CallConsumer(bus, cast("Execution", self.execution), replies, server="a", version="1")
+
+    async def call(self, request_id: str) -> None:
+        headers = CallHeaders(
+            request_id, timeout_ms=60_000, sent_at_ms=int(time.time() * 1000), attempt=1, principal="p"
+        )
+        nobody = cast("Any", None)
+        await self.bus.handler(
+            BusMessage(nobody, subject="call", reply="inbox.1", data=b"{}", headers=headers.encode())
+        )
+
+    async def cancel(self, request_id: str) -> None:
+        message = CancelCall(request_id=request_id, attempt=1)
+        await self.consumer.take_cancel(BusMessage(cast("Any", None), subject="cancel", data=message.encode()))
+
+
+@asynccontextmanager
+async def taking_calls() -> AsyncIterator[Worker]:
+    worker = Worker()
+    await worker.consumer.open()
+    acknowledging = asyncio.create_task(worker.consumer.acknowledge_held())
+    try:
+        yield worker
+    finally:
+        acknowledging.cancel()
+        await worker.consumer.finish(0)
+        await asyncio.wait([acknowledging])
+
+
+async def test_calls_that_are_cancelled_before_they_begin_are_not_kept() -> None:
+    async with taking_calls() as worker:
+        for number in range(50):
+            await worker.call(str(number))
+            await worker.cancel(str(number))
+        assert worker.execution.began == 0
+        await until(lambda: worker.consumer.in_flight == 0, timeout_s=5)
+
+        await worker.call("one more")
+        assert worker.consumer.in_flight == 1
+
+
+async def test_a_call_that_is_cancelled_while_it_runs_is_not_kept() -> None:
+    async with taking_calls() as worker:
+        await worker.call("1")
+        await until(lambda: worker.execution.began == 1)
+        await worker.cancel("1")
+        await until(lambda: worker.consumer.in_flight == 0, timeout_s=5)
+        assert worker.bus.published == [Kind.ERROR]
+
+
+async def test_who_holds_a_call_is_told_once_and_as_soon_as_the_bus_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer_module, "_ACCEPT_AFTER_S", 0.001)
+    async with taking_calls() as worker:
+        worker.bus.is_there = False
+        await worker.call("1")
+        await until(lambda: worker.bus.asked_in_vain)
+        worker.bus.is_there = True
+        await until(lambda: worker.bus.published)
+        await worker.call("2")
+        await until(lambda: len(worker.bus.published) > 1)
+        assert worker.bus.published == [Kind.ACCEPTED] * 2
