@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from services.runtime.errors import UpstreamError
 from services.worker.mcp import listing
 from services.worker.mcp.listing import list_catalogue
 
@@ -65,3 +66,14 @@ async def test_no_more_pages_are_asked_for_than_the_limit_lets_in(monkeypatch: p
     found = await list_catalogue(server.request, {"tools": {}})
     assert names(found.tools) == list(range(25))
     assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize(
+    "page", [b'{"tools": [{"name": "\\ud800"}]}', b'{"tools": [', b"[]", b'{"tools": 1}', b"\xff", b"[" * 100_000]
+)
+async def test_a_page_that_cannot_be_announced_is_a_fault_of_the_server(page: bytes) -> None:
+    async def request(_method: str, _params: bytes) -> bytes:
+        return page
+
+    with pytest.raises(UpstreamError):
+        await list_catalogue(request, {})

@@ -82,7 +82,7 @@ async def _list(request: Request, method: str, member: str) -> list[Definition]:
             if decode_error(error.mcp_error).code == METHOD_NOT_FOUND:
                 return []
             raise
-        page = json.loads(answer)
+        page = _decoded(answer)
         definitions = page.get(member)
         if not isinstance(definitions, list) or not all(isinstance(definition, dict) for definition in definitions):
             raise UpstreamError
@@ -96,3 +96,15 @@ async def _list(request: Request, method: str, member: str) -> list[Definition]:
             break
     log.warning("a list goes on and on, its end is left out", extra={"method": method, "listed": len(found)})
     return found
+
+
+def _decoded(page: bytes) -> dict[str, Any]:
+    """Return a page that can be announced; a lone surrogate has no UTF-8, and would end the worker there."""
+    try:
+        decoded = json.loads(page)
+        json.dumps(decoded, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise UpstreamError from error
+    if not isinstance(decoded, dict):
+        raise UpstreamError
+    return decoded
