@@ -6,6 +6,7 @@ inboxes     where replies go, large ones apart
 envelope    the headers around native MCP JSON, and the base of every message
 queries     what a caller asks and is answered (HTTP body = NATS body)
 calls       orchestrator → worker: one call, and the kinds of reply
+digests     callers and request states as they are told apart on the bus
 workers     what a worker says of itself: joined, heartbeat, draining, left; its catalogue
 control     orders to one worker, and their acknowledgements
 errors      every error code with its status, text and meaning

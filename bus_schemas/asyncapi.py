@@ -90,14 +90,23 @@ def _channels() -> Document:
             "One attempt at a query, for one version of a server. Nobody there: NATS answers status 503 at once.",
             "call",
         ),
+        "call_instance": _channel(
+            subjects.call_instance(_SERVER, _VERSION, _INSTANCE),
+            "One attempt that only this worker can answer: it holds the caller's session, or knows its request state.",
+            "call",
+        ),
         "call_reply": _replies("accepted", "result", "chunk", "error"),
         "cancel": _channel(
             subjects.cancel(_SERVER), "Every worker of the server hears of callers gone.", "cancel_call"
         ),
         "control": _channel(
-            subjects.control(_SERVER, _INSTANCE), "Orders to one worker.", "describe_worker", "drain_worker"
+            subjects.control(_SERVER, _INSTANCE),
+            "Orders to one worker.",
+            "describe_worker",
+            "drain_worker",
+            "find_state",
         ),
-        "control_reply": _replies("acknowledged", "worker_joined", "worker_heartbeat"),
+        "control_reply": _replies("acknowledged", "worker_joined", "worker_heartbeat", "state_found"),
         "worker_event": _channel(
             subjects.worker_event(_SERVER, _INSTANCE),
             f"What becomes of each worker; subscribe to `{subjects.WORKER_EVENTS}` for all.",
@@ -144,6 +153,20 @@ def _operations() -> Document:
             queue=call_queue,
             reply=("call_reply", "accepted", "result", "chunk", "error"),
         ),
+        "sendCallToInstance": _operation(
+            "orchestrator",
+            "send",
+            "call_instance",
+            "Send one attempt to the one worker that can answer it.",
+            reply=("call_reply", "accepted", "result", "chunk", "error"),
+        ),
+        "answerCallToInstance": _operation(
+            "worker",
+            "receive",
+            "call_instance",
+            "Run a call, as any other.",
+            reply=("call_reply", "accepted", "result", "chunk", "error"),
+        ),
         "cancelCall": _operation("orchestrator", "send", "cancel", "Say that a caller has gone or run out of time."),
         "stopCall": _operation("worker", "receive", "cancel", "Stop a call that nobody waits for."),
         "describe": _operation(
@@ -161,6 +184,14 @@ def _operations() -> Document:
             "Finish what it has, leave and exit.",
             messages=("drain_worker",),
             reply=("control_reply", "acknowledged"),
+        ),
+        "findState": _operation(
+            "worker",
+            "receive",
+            "control",
+            "Tell whether the worker's server gave out a request state.",
+            messages=("find_state",),
+            reply=("control_reply", "state_found"),
         ),
         "announce": _operation("worker", "send", "worker_event", "Say what becomes of the worker."),
         "followWorkers": _operation("orchestrator", "receive", "worker_event", "Keep the table of live workers."),

@@ -31,6 +31,8 @@ class CallHeaders:
     principal: str
     traceparent: str | None = None
     tracestate: str | None = None
+    session_lost: bool = False
+    """The worker that held the caller's own session is gone."""
     forwarded: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The caller's headers that the server's configuration names; names in lower case."""
 
@@ -46,6 +48,8 @@ class CallHeaders:
             headers[envelope.TRACEPARENT] = self.traceparent
         if self.tracestate is not None:
             headers[envelope.TRACESTATE] = self.tracestate
+        if self.session_lost:
+            headers[envelope.SESSION_LOST] = "1"
         for name, value in self.forwarded.items():
             headers[envelope.FORWARD_PREFIX + name] = value
         return headers
@@ -62,6 +66,7 @@ class CallHeaders:
                 principal=headers.get(envelope.PRINCIPAL, ""),
                 traceparent=headers.get(envelope.TRACEPARENT),
                 tracestate=headers.get(envelope.TRACESTATE),
+                session_lost=headers.get(envelope.SESSION_LOST) == "1",
                 forwarded={
                     name.removeprefix(envelope.FORWARD_PREFIX): value
                     for name, value in headers.items()

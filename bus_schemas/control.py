@@ -20,13 +20,27 @@ class DrainWorker(Message):
     order: Literal["drain"] = "drain"
 
 
+class FindState(Message):
+    """Asks a worker whether its server gave out this `requestState` in the last ten minutes."""
+
+    order: Literal["find_state"] = "find_state"
+    state_sha256: str = Field(description="`digests.state_digest` of the state.")
+
+
+class StateFound(Message):
+    """The answer to FindState; also the one that says no, so that nobody waits for it in vain."""
+
+    instance: InstanceId
+    is_held: bool
+
+
 class Acknowledged(Message):
     """The worker has taken the order."""
 
     instance: InstanceId
 
 
-Order = DescribeWorker | DrainWorker
+Order = DescribeWorker | DrainWorker | FindState
 _ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="order")])
 
 

@@ -13,6 +13,8 @@ ATTEMPT = "mcp-attempt"
 PRINCIPAL = "mcp-principal"
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
+SESSION_LOST = "mcp-session-lost"
+"""On a call, `1`: the caller's own session has ended with the worker that held it, and the caller is to be told."""
 FORWARD_PREFIX = "mcp-forward-"
 """What the name of a caller's header begins with that reaches the server; the value is the caller's."""
 

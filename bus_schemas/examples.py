@@ -1,7 +1,8 @@
 """Examples of every message and header set: for the AsyncAPI document and the golden files."""
 
 from bus_schemas.calls import CallHeaders, CancelCall, ChunkHeaders, ErrorHeaders, ResultHeaders
-from bus_schemas.control import Acknowledged, DescribeWorker, DrainWorker
+from bus_schemas.control import Acknowledged, DescribeWorker, DrainWorker, FindState, StateFound
+from bus_schemas.digests import caller_digest, state_digest
 from bus_schemas.errors import ERRORS, ErrorCode, FieldError, Problem
 from bus_schemas.queries import Answer, CacheMode, CacheUse, Query, Timing
 from bus_schemas.workers import (
@@ -74,6 +75,7 @@ CALL_HEADERS = CallHeaders(
     principal="analytics",
     traceparent=_TRACEPARENT,
     tracestate="vendor=1",
+    session_lost=True,
     forwarded={"x-tenant": "emea"},
 )
 CALL = {"method": "tools/call", "params": {"name": "resolve_product", "arguments": {"alias": "abracadabra"}}}
@@ -87,6 +89,8 @@ CANCEL_CALL = CancelCall(request_id=_ID, attempt=2)
 
 DESCRIBE_WORKER = DescribeWorker()
 DRAIN_WORKER = DrainWorker()
+FIND_STATE = FindState(state_sha256=state_digest("c3RhdGU"))
+STATE_FOUND = StateFound(instance=_INSTANCE, is_held=True)
 ACKNOWLEDGED = Acknowledged(instance=_INSTANCE)
 
 CATALOGUE = Catalogue(
@@ -118,6 +122,7 @@ WORKER_JOINED = WorkerJoined(
     catalogue=CATALOGUE.digest(),
     latency_ms=2.5,
     checked_at=1_705_744_799.0,
+    callers=[caller_digest("analytics")],
     offers=CATALOGUE,
 )
 WORKER_JOINED_UNAVAILABLE = WORKER_JOINED.model_copy(
@@ -138,6 +143,7 @@ WORKER_HEARTBEAT = WorkerHeartbeat(
     latency_ms=2.5,
     checked_at=1_705_744_799.0,
     fault=ServerFault.CONNECTION_REFUSED,
+    callers=[caller_digest("analytics")],
 )
 WORKER_DRAINING = WorkerDraining(server=_SERVER, version=_VERSION, instance=_INSTANCE)
 WORKER_LEFT = WorkerLeft(server=_SERVER, version=_VERSION, instance=_INSTANCE, answered=1204)

@@ -22,6 +22,10 @@ HEADERS: dict[str, JsonSchema] = {
     envelope.PRINCIPAL: {"description": "Who asks: the id of a key, or `bus`."},
     envelope.TRACEPARENT: {"description": "W3C Trace Context."},
     envelope.TRACESTATE: {"description": "W3C Trace Context."},
+    envelope.SESSION_LOST: {
+        "description": "The caller's own session ended with the worker that held it: tell the caller, once.",
+        "const": "1",
+    },
     envelope.KIND: {"description": "What this reply is; readers skip a kind they do not know.", "enum": list(Kind)},
     envelope.INSTANCE: {"description": "The worker that replies."},
     envelope.CODE: {

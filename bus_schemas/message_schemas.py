@@ -23,6 +23,8 @@ _MODELS: dict[str, tuple[BaseModel, ...]] = {
     "cancel_call": (examples.CANCEL_CALL,),
     "describe_worker": (examples.DESCRIBE_WORKER,),
     "drain_worker": (examples.DRAIN_WORKER,),
+    "find_state": (examples.FIND_STATE,),
+    "state_found": (examples.STATE_FOUND,),
     "acknowledged": (examples.ACKNOWLEDGED,),
     "worker_joined": (examples.WORKER_JOINED, examples.WORKER_JOINED_UNAVAILABLE),
     "worker_heartbeat": (examples.WORKER_HEARTBEAT,),

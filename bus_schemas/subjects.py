@@ -13,6 +13,11 @@ def call(server: str, version: str) -> str:
     return f"mcp.v1.call.{server}.{version_token(version)}"
 
 
+def call_instance(server: str, version: str, instance: str) -> str:
+    """Where one worker takes the calls that only it can answer."""
+    return f"{call(server, version)}.{instance}"
+
+
 def call_queue(server: str, version: str) -> str:
     """The queue group in which the workers of one version share its calls."""
     return f"{server}.{version_token(version)}"

@@ -64,6 +64,10 @@ class WorkerReport(_AboutWorker):
     latency_ms: float | None = Field(default=None, description="Of the last MCP round trip of the probe.")
     checked_at: float | None = Field(default=None, description="When the probe last ran, seconds since 1970.")
     fault: ServerFault | None = None
+    callers: list[str] = Field(
+        default_factory=list,
+        description="The digests of the callers that have a session of their own here (`session: caller`).",
+    )
 
 
 class WorkerHeartbeat(WorkerReport):

@@ -15,6 +15,11 @@ routing     which servers may answer, in which order (pure)
 catalogue   what live workers offer, by server and version
 arguments   a tool's input schema, compiled once
 schema_cost how much work a schema can make (pure)
+attempts    one server is asked: which version, which worker, who next → dispatch
+context     what came with a query beside its body, and how far it has come
+pins        which worker holds a caller's own session, which one is to hold a new one
+continuations  which worker gave out the request state that a query continues
+repeating   whether a call that may have run may be sent again (pure)
 weights     which version gets the next call (pure)
 dispatch    one attempt: the call goes out, its outcome comes back
 """

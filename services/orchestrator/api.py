@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from bus_schemas.errors import ErrorCode
 from bus_schemas.queries import MAX_BODY_BYTES, Answer
+from services.orchestrator.context import Context
 from services.orchestrator.lists import (
     Lists,
     PromptItem,
@@ -21,7 +22,7 @@ from services.orchestrator.lists import (
     ToolPage,
 )
 from services.orchestrator.openapi import QUERY_BODY
-from services.orchestrator.query import Context, Reply
+from services.orchestrator.query import Reply
 from services.orchestrator.state import state_of
 from services.orchestrator.tracing import trace_context
 from services.runtime.auth.principals import Principal

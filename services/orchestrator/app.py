@@ -9,13 +9,16 @@ from fastapi import FastAPI
 
 from bus_schemas.inboxes import bulk_instance
 from services.orchestrator.api import router
+from services.orchestrator.attempts import Attempts
 from services.orchestrator.bus_api import BusApi, serving_bus_queries
 from services.orchestrator.catalogue import CatalogueView
+from services.orchestrator.continuations import Continuations
 from services.orchestrator.dispatch import Dispatcher
 from services.orchestrator.limits import Limits
 from services.orchestrator.lists import Lists
 from services.orchestrator.metrics import QueryMetrics
 from services.orchestrator.openapi import complete
+from services.orchestrator.pins import Pins
 from services.orchestrator.query import QueryService
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.state import OrchestratorState
@@ -62,7 +65,19 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
         ):
             catalogue = CatalogueView(fleet)
             metrics = QueryMetrics(registry, policy.servers, connected=lambda: len(catalogue.servers()))
-            queries = QueryService(policy, catalogue, Dispatcher(bus, inbox, fleet), Limits(time.monotonic), metrics)
+            queries = QueryService(
+                policy,
+                catalogue,
+                Attempts(
+                    policy,
+                    catalogue,
+                    Dispatcher(bus, inbox, fleet),
+                    Pins(fleet, idle_s=settings.caller_idle_s),
+                    Continuations(bus, inbox),
+                ),
+                Limits(time.monotonic),
+                metrics,
+            )
             state = OrchestratorState(queries, Lists(policy, catalogue), http_caller)
             api = BusApi(bus, queries, bus_caller)
             async with serving_bus_queries(api, bus, life, drain_s=settings.drain_timeout_s):

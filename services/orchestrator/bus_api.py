@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from bus_schemas import envelope, subjects
+from services.orchestrator.context import Context
 from services.orchestrator.forwarding import HeaderValues
-from services.orchestrator.query import Context, QueryService, Reply
+from services.orchestrator.query import QueryService, Reply
 from services.orchestrator.tracing import trace_context
 from services.runtime.auth.principals import Principal
 from services.runtime.bus import Bus, BusAwayError, BusMessage

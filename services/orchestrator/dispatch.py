@@ -54,6 +54,14 @@ class Call:
     traceparent: str | None = None
     tracestate: str | None = None
     forwarded: Mapping[str, str] = field(default_factory=dict, repr=False)
+    instance: str | None = None
+    """The only worker that may answer; None: whichever of the version's queue group."""
+    session_lost: bool = False
+    """See `CallHeaders`."""
+
+
+class NobodyThereError(NoWorkerError):
+    """Nobody takes calls on the subject any more, as opposed to a worker that says that its server is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +118,18 @@ class Dispatcher:
             principal=call.principal,
             traceparent=call.traceparent,
             tracestate=call.tracestate,
+            session_lost=call.session_lost,
             forwarded=call.forwarded,
         )
         with self._inbox.expect() as exchange:
-            flight = _Flight(call, exchange, now)
+            flight = _Flight(call, exchange, now, holder=call.instance)
             self._flights.add(flight)
             try:
                 async with asyncio.timeout_at(call.deadline):
                     await self._send(call, headers, exchange)
                     return await _outcome(flight)
             except NoRespondersError as error:
-                raise NoWorkerError from error
+                raise NobodyThereError from error
             except TimeoutError as error:
                 await self._cancel(call)
                 raise DeadlineExceededError from error
@@ -131,9 +140,13 @@ class Dispatcher:
                 self._flights.discard(flight)
 
     async def _send(self, call: Call, headers: CallHeaders, exchange: Exchange) -> None:
+        if call.instance is None:
+            subject = subjects.call(call.server, call.version)
+        else:
+            subject = subjects.call_instance(call.server, call.version, call.instance)
         try:
             await self._bus.publish(
-                subjects.call(call.server, call.version),
+                subject,
                 call.body,
                 headers=headers.encode(),
                 reply=exchange.reply_to,

@@ -2,32 +2,30 @@
 
 import asyncio
 import logging
-import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
 from bus_schemas.errors import ERRORS
 from bus_schemas.queries import CacheUse, Query
-from services.orchestrator.catalogue import CatalogueView, LiveServer, LiveVersion
-from services.orchestrator.dispatch import Call, Dispatcher, Outcome
-from services.orchestrator.forwarding import HeaderValues, forwarded_headers, no_headers
+from services.orchestrator.attempts import Attempts
+from services.orchestrator.catalogue import CatalogueView, LiveVersion
+from services.orchestrator.context import Context, Course
+from services.orchestrator.dispatch import Outcome
 from services.orchestrator.limits import Limits
 from services.orchestrator.metrics import CANCELLED, TOOL_ERROR, QueryMetrics
 from services.orchestrator.reading import ReadQuery, read_query
+from services.orchestrator.repeating import is_idempotent
 from services.orchestrator.routing import candidates_among, candidates_for
-from services.orchestrator.tracing import NO_TRACE, TraceContext
-from services.orchestrator.weights import SmoothWeightedRoundRobin, effective_weights
 from services.runtime.auth.principals import Principal
-from services.runtime.config.policy import Policy, ServerPolicy, ToolPolicy
+from services.runtime.config.policy import Policy, ServerPolicy
 from services.runtime.errors import (
     DeadlinePassedError,
     InternalError,
     NotExecutedError,
     NoWorkerError,
-    OverloadedError,
     PromptNotFoundError,
     QueryError,
     ResultTooLargeError,
@@ -38,26 +36,7 @@ from services.runtime.problems import problem_body, problem_headers
 
 log = logging.getLogger(__name__)
 
-_ATTEMPTS_PER_VERSION = 3
-"""A queue group picks its member by chance: one that is full or leaving does not speak for the others."""
-
-_NO_TOOL_POLICY = ToolPolicy()
 _UNCONFIGURED = ServerPolicy()
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What comes with a query beside its body."""
-
-    request_id: str
-    principal: Principal
-    received_at: float
-    """By time.monotonic()."""
-    trace: TraceContext = NO_TRACE
-    headers: HeaderValues = field(default=no_headers, repr=False)
-    """The caller's; only those that a server's configuration names are ever looked at."""
-    largest_reply_bytes: float = math.inf
-    """Of the body; an answer that is larger could not be delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,32 +49,21 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Course:
-    """How far a query has come; what metrics and problems need to know of it when it fails."""
-
-    query: Query | None = None
-    server: str | None = None
-    attempts: int = 0
-    deadline: float = 0.0
-
-
 class QueryService:
     """Answers queries. Every way in (HTTP, NATS, /mcp) comes through `answer`."""
 
     def __init__(
-        self, policy: Policy, catalogue: CatalogueView, dispatcher: Dispatcher, limits: Limits, metrics: QueryMetrics
+        self, policy: Policy, catalogue: CatalogueView, attempts: Attempts, limits: Limits, metrics: QueryMetrics
     ) -> None:
         self._policy = policy
         self._catalogue = catalogue
-        self._dispatcher = dispatcher
+        self._attempts = attempts
         self._limits = limits
         self._metrics = metrics
-        self._turns: dict[str, SmoothWeightedRoundRobin] = {}
 
     async def answer(self, body: bytes, context: Context) -> Reply:
         """Return the answer to the query in `body`, or the problem that stands in its way; by its deadline."""
-        course = _Course()
+        course = Course()
         error_type: str | None = None
         try:
             reply, error_type = await self._answer(body, context, course)
@@ -121,9 +89,9 @@ class QueryService:
 
     def problem(self, error: QueryError, request_id: str) -> Reply:
         """Return the problem in place of an answer that `answer` has counted."""
-        return self._problem(error, request_id, _Course())
+        return self._problem(error, request_id, Course())
 
-    async def _answer(self, body: bytes, context: Context, course: _Course) -> tuple[Reply, str | None]:
+    async def _answer(self, body: bytes, context: Context, course: Course) -> tuple[Reply, str | None]:
         read = read_query(body)
         course.query = read.query
         course.server = read.query.server
@@ -137,61 +105,25 @@ class QueryService:
             raise ResultTooLargeError
         return reply, TOOL_ERROR if is_tool_error else None
 
-    async def _ask(self, read: ReadQuery, context: Context, course: _Course) -> tuple[LiveVersion, Outcome]:
+    async def _ask(self, read: ReadQuery, context: Context, course: Course) -> tuple[LiveVersion, Outcome]:
         """Ask one candidate after another while it is certain that none has run the call."""
         first_failure: QueryError | None = None
-        for server in self._candidates(read.query, context.principal):
+        candidates = self._candidates(read.query, context.principal)
+        for server in filter(self._catalogue.live, candidates):
+            self._metrics.know(server)
+        if (state := read.query.request_state) is not None:
+            answered = await self._attempts.resume(state, candidates, read, context, course)
+            if answered is not None:
+                return answered
+        for server in candidates:
             if time.monotonic() >= course.deadline:
                 first_failure = first_failure or DeadlinePassedError()
                 break
             try:
-                return await self._ask_server(server, read, context, course)
+                return await self._attempts.ask(server, read, context, course)
             except NotExecutedError as error:
                 first_failure = first_failure or error
         raise first_failure or ToolNotFoundError()
-
-    async def _ask_server(
-        self, server: str, read: ReadQuery, context: Context, course: _Course
-    ) -> tuple[LiveVersion, Outcome]:
-        """Ask one server: a version by its weight; on "no responders" the next version at once."""
-        live = self._catalogue.live(server)
-        if live is None:
-            raise NoWorkerError
-        self._metrics.know(server)
-        failure: NotExecutedError = NoWorkerError()
-        for version in self._versions(live, read.query):
-            if read.query.tool is not None and (tool := version.offer.tools.get(read.query.tool)) is not None:
-                tool.check(read.query.arguments)
-            course.server = server
-            try:
-                return version, await self._ask_version(version, read, context, course)
-            except NoWorkerError as error:
-                failure = error
-        raise failure
-
-    async def _ask_version(self, version: LiveVersion, read: ReadQuery, context: Context, course: _Course) -> Outcome:
-        policy = self._policy.servers.get(version.server, _UNCONFIGURED)
-        forwarded = forwarded_headers(policy, context.headers)
-        for attempt in range(1, _ATTEMPTS_PER_VERSION + 1):
-            course.attempts += 1
-            call = Call(
-                server=version.server,
-                version=version.version,
-                body=read.body(),
-                request_id=context.request_id,
-                attempt=course.attempts,
-                principal=context.principal.id,
-                deadline=course.deadline,
-                traceparent=context.trace.traceparent,
-                tracestate=context.trace.tracestate,
-                forwarded=forwarded,
-            )
-            try:
-                return await self._dispatcher.call(call)
-            except (OverloadedError, NoWorkerError):
-                if attempt == min(_ATTEMPTS_PER_VERSION, len(version.instances)):
-                    raise
-        raise NoWorkerError
 
     def _candidates(self, query: Query, principal: Principal) -> list[str]:
         def may_use(server: str) -> bool:
@@ -207,29 +139,7 @@ class QueryService:
             raise PromptNotFoundError if query.prompt is not None else ToolNotFoundError
         return candidates
 
-    def _versions(self, live: LiveServer, query: Query) -> Iterator[LiveVersion]:
-        """Yield the versions that offer what is asked: those with weight by their turn, then, as a last resort, others.
-
-        A resource that no version with weight lists is asked for all the same.
-
-        Raises:
-            ToolNotFoundError, PromptNotFoundError: no version with weight offers it.
-        """
-        weights = effective_weights({}, live.versions, live.first_version)
-        offering = {version: one for version, one in live.versions.items() if one.offer.offers(query)}
-        if query.resource is not None and not offering.keys() & weights.keys():
-            offering = dict(live.versions)
-        weighted = {version: weights[version] for version in offering if version in weights}
-        if not weighted:
-            raise PromptNotFoundError if query.prompt is not None else ToolNotFoundError
-        turns = self._turns.setdefault(live.name, SmoothWeightedRoundRobin())
-        while weighted:
-            version = turns.choose(weighted) if len(weighted) > 1 else next(iter(weighted))
-            yield offering[version]
-            del weighted[version]
-        yield from (offering[version] for version in offering if version not in weights)
-
-    def _problem(self, error: QueryError, request_id: str, course: _Course) -> Reply:
+    def _problem(self, error: QueryError, request_id: str, course: Course) -> Reply:
         return Reply(
             ERRORS[error.code].status,
             problem_body(error, request_id, is_idempotent=self._is_idempotent(course)),
@@ -237,30 +147,14 @@ class QueryService:
             problem_headers(error),
         )
 
-    def _is_idempotent(self, course: _Course) -> bool:
-        """Whether the call may be sent again although it may have run; reading never does harm."""
+    def _is_idempotent(self, course: Course) -> bool:
         if course.query is None or course.server is None:
             return False
-        if course.query.tool is None:
-            return True
         policy = self._policy.servers.get(course.server, _UNCONFIGURED)
-        said = policy.tools.get(course.query.tool, _NO_TOOL_POLICY).idempotent
-        if said is not None:
-            return said
-        return policy.trust_hints and self._is_hinted_idempotent(course.server, course.query.tool)
-
-    def _is_hinted_idempotent(self, server: str, name: str) -> bool:
-        live = self._catalogue.live(server)
-        if live is None:
-            return False
-        tool = live.versions[live.first_version].offer.tools.get(name)
-        hints = {} if tool is None else tool.definition.get("annotations")
-        if not isinstance(hints, dict):  # the server's word, which may be anything
-            return False
-        return bool(hints.get("idempotentHint") or hints.get("readOnlyHint"))
+        return is_idempotent(course.query, policy, self._catalogue.live(course.server))
 
 
-def _envelope(request_id: str, course: _Course, version: LiveVersion, outcome: Outcome, total_s: float) -> bytes:
+def _envelope(request_id: str, course: Course, version: LiveVersion, outcome: Outcome, total_s: float) -> bytes:
     """Our fields, written around the result's own bytes. Names and versions hold no character that JSON escapes."""
     head = (
         f'{{"id":"{request_id}","server":"{course.server}","version":"{version.version}","instance":"{outcome.instance}",'

@@ -57,6 +57,7 @@ class Fleet:
         self._catalogues: dict[str, Catalogue] = {}
         self._describing: dict[str, asyncio.Task[None]] = {}
         self._describe_slots = asyncio.Semaphore(_DESCRIBE_AT_ONCE)
+        self._death_listeners: list[Callable[[Report], None]] = []
         self._silence_listeners: list[Callable[[Report], None]] = []
         self._servers_seen: set[str] = set()
         self._looked_at = clock()
@@ -75,8 +76,12 @@ class Fleet:
         """Whether any worker has ever announced this server."""
         return server in self._servers_seen
 
+    def on_death(self, listener: Callable[[Report], None]) -> None:
+        """Call `listener` for each worker that is gone, whether it left or fell silent."""
+        self._death_listeners.append(listener)
+
     def on_silence(self, listener: Callable[[Report], None]) -> None:
-        """Call `listener` for each worker that fell silent: it has not ended what it had taken."""
+        """Call `listener`, too, for each worker that fell silent: it has not ended what it had taken."""
         self._silence_listeners.append(listener)
 
     async def take_census(self) -> None:
@@ -153,8 +158,11 @@ class Fleet:
             self._changed()
 
     def _remove(self, instance: str) -> None:
-        if self._workers.pop(instance, None) is not None:
-            self._changed()
+        if (worker := self._workers.pop(instance, None)) is None:
+            return
+        self._changed()
+        for listener in self._death_listeners:
+            listener(worker.report)
 
     def _changed(self) -> None:
         self.revision += 1

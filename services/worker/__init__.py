@@ -5,6 +5,8 @@ app           builds everything, in the order in which it opens
 consumer      takes calls off the bus, answers each exactly once → execution
 execution     CENTRAL: one call, from the message to the server's answer → slots, mcp/keeper
 replies       delivers the outcome, large ones in chunks
+callers       a session of its own for each caller, with `session: caller` → mcp/
+states        which request states were given out here: their continuation comes back
 returns       sends again what nobody was there to take
 slots         how many calls run at once, who waits, and when a wait is not worth beginning
 clocks        how long a message was on its way, although the clocks differ

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bus_schemas import subjects
-from bus_schemas.control import Acknowledged, DescribeWorker, DrainWorker, decode_order
+from bus_schemas.control import Acknowledged, DescribeWorker, DrainWorker, FindState, StateFound, decode_order
 from bus_schemas.envelope import Message
 from bus_schemas.workers import (
     Catalogue,
@@ -21,9 +21,11 @@ from bus_schemas.workers import (
 from services.runtime.bus import Bus, BusAwayError, BusMessage
 from services.runtime.bus.connection import MessageTooLargeError
 from services.runtime.fleet import HEARTBEAT_INTERVAL_S
+from services.worker.callers import CallerSessions
 from services.worker.consumer import CallConsumer
 from services.worker.mcp.keeper import SessionKeeper
 from services.worker.mcp.session import ListedCatalogue
+from services.worker.states import GivenStates
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,8 @@ class Announcement:
         bus: Bus,
         keeper: SessionKeeper,
         consumer: CallConsumer,
+        states: GivenStates,
+        callers: CallerSessions | None,
         *,
         server: str,
         version: str,
@@ -46,6 +50,8 @@ class Announcement:
         self._bus = bus
         self._keeper = keeper
         self._consumer = consumer
+        self._states = states
+        self._callers = callers
         self._identity = {"server": server, "version": version, "instance": instance}
         self._subject = subjects.worker_event(server, instance)
         self._instance = instance
@@ -85,6 +91,11 @@ class Announcement:
             await asyncio.sleep(HEARTBEAT_INTERVAL_S)
             await self._publish(self._heartbeat())
 
+    async def follow(self, callers: CallerSessions) -> None:
+        """Say at once which callers have a session here, whenever that changes."""
+        async for _ in callers.changes():
+            await self.tell()
+
     async def tell_draining(self) -> None:
         self._is_draining = True
         await self._publish(WorkerDraining(**self._identity))
@@ -107,6 +118,8 @@ class Announcement:
                 log.info("drain ordered")
                 answer = Acknowledged(instance=self._instance)
                 self._drain()
+            case FindState():
+                answer = StateFound(instance=self._instance, is_held=self._states.holds(order.state_sha256))
         if message.reply:
             await self._send(message.reply, answer)
 
@@ -142,6 +155,7 @@ class Announcement:
             "latency_ms": None if keeper.latency_s is None else keeper.latency_s * 1000,
             "checked_at": keeper.checked_at,
             "fault": self.fault,
+            "callers": [] if self._callers is None else self._callers.digests(),
         }
 
     def _heartbeat(self) -> WorkerHeartbeat:

@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -21,8 +22,9 @@ from services.runtime.http import create_service
 from services.runtime.lifecycle import Lifecycle, new_instance_id
 from services.runtime.metrics import new_registry
 from services.worker.announcement import Announcement
+from services.worker.callers import CallerSessions
 from services.worker.consumer import CallConsumer
-from services.worker.execution import Execution
+from services.worker.execution import Execution, UpstreamOf
 from services.worker.mcp.keeper import SessionKeeper
 from services.worker.mcp.opening import SessionOpener
 from services.worker.presence import Presence
@@ -30,6 +32,7 @@ from services.worker.replies import Replies
 from services.worker.returns import open_returns
 from services.worker.settings import WorkerSettings
 from services.worker.slots import Slots
+from services.worker.states import GivenStates
 from services.worker.stderr_files import stderr_file
 
 log = logging.getLogger(__name__)
@@ -67,21 +70,34 @@ async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Li
     log_path = stderr_file(settings.state_dir, server, instance)
     opener = SessionOpener(assignment.connection, era=policy.era, log_path=log_path)
     keeper = SessionKeeper(opener.open, owns_process=opener.owns_process)
-    async with life:
+    async with life, AsyncExitStack() as sessions:
         life.start(keeper.run(), name="session")
+        callers = None
+        if policy.session == "caller":
+            callers = await sessions.enter_async_context(_caller_sessions(assignment, settings, log_path))
+            life.start(callers.end_idle(), name="idle-callers")
         async with (
             open_bus(url, service="worker", instance=instance, life=life) as bus,
             open_bus(url, service="worker", instance=bulk_instance(instance), life=life) as bulk,
             open_returns(bus, bulk) as returns,
         ):
             slots = Slots(policy.max_in_flight, longest_line=settings.longest_line, clock=time.monotonic)
-            execution = Execution(keeper, slots, timeout_s=policy.timeout_s, forward_headers=policy.forward_headers)
+            states = GivenStates()
+            execution = Execution(
+                _upstream_of(keeper, callers),
+                slots,
+                states,
+                timeout_s=policy.timeout_s,
+                forward_headers=policy.forward_headers,
+            )
             replies = Replies(bus, bulk, returns, instance=instance)
-            consumer = CallConsumer(bus, execution, replies, server=server, version=version)
+            consumer = CallConsumer(bus, execution, replies, server=server, version=version, instance=instance)
             announcement = Announcement(
                 bus,
                 keeper,
                 consumer,
+                states,
+                callers,
                 server=server,
                 version=version,
                 instance=instance,
@@ -106,8 +122,25 @@ async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Li
                 life.start(consumer.acknowledge_held(), name="acknowledgements")
                 life.start(announcement.beat(), name="heartbeat")
                 life.start(presence.follow(), name="presence")
+                if callers is not None:
+                    life.start(announcement.follow(callers), name="callers")
                 log.info("worker started", extra={"server": server, "version": version, "instance": instance})
                 yield Worker(consumer, announcement, presence, settings)
+
+
+def _caller_sessions(assignment: Assignment, settings: WorkerSettings, log_path: Path) -> CallerSessions:
+    """Return the callers' sessions: each a process of its own, or one of the sessions of the server at the URL."""
+    connection = assignment.connection
+    if connection.url is not None:
+        connection = replace(connection, command=())  # the keeper of the shared session has started it
+    opener = SessionOpener(connection, era=assignment.policy.era, log_path=log_path)
+    return CallerSessions(opener.open, most=settings.max_callers, idle_s=settings.caller_idle_s)
+
+
+def _upstream_of(keeper: SessionKeeper, callers: CallerSessions | None) -> UpstreamOf:
+    if callers is None:
+        return lambda _: keeper
+    return lambda headers: callers.of(headers.principal, was_lost=headers.session_lost)
 
 
 def create_app(worker: Worker, life: Lifecycle) -> FastAPI:

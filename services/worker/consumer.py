@@ -33,21 +33,25 @@ class _Flight:
 
 
 class CallConsumer:
-    """The worker's end of `mcp.v1.call.<server>.<version>`.
+    """The worker's end of `mcp.v1.call.<server>.<version>`, and of the subject below it that is its own.
 
     The bus's callback never waits: every message becomes a task at once, so that none is dropped in the client
     library's buffer, and the slots decide what runs, waits or is refused.
     """
 
-    def __init__(self, bus: Bus, execution: Execution, replies: Replies, *, server: str, version: str) -> None:
+    def __init__(
+        self, bus: Bus, execution: Execution, replies: Replies, *, server: str, version: str, instance: str
+    ) -> None:
         self._bus = bus
         self._execution = execution
         self._replies = replies
         self._server = server
         self._version = version
+        self._instance = instance
         self._clocks = SenderClocks(time.time)
         self._flights: dict[tuple[str, int], _Flight] = {}
-        self._calls: Subscription | None = None
+        self._shared: Subscription | None = None
+        self._own: Subscription | None = None
         self._held = asyncio.Event()
         self.stats = EndpointStats()
 
@@ -57,22 +61,31 @@ class CallConsumer:
 
     @property
     def is_consuming(self) -> bool:
-        return self._calls is not None
+        return self._shared is not None
 
     async def open(self) -> None:
         """Take calls from now on. Raises BusAwayError, or BusDeniedError where permissions forbid it."""
-        if self._calls is None:
-            self._calls = await self._bus.subscribe(
-                subjects.call(self._server, self._version),
-                self._take,
-                queue=subjects.call_queue(self._server, self._version),
+        server, version = self._server, self._version
+        if self._own is None:
+            own = subjects.call_instance(server, version, self._instance)
+            self._own = await self._bus.subscribe(own, self._take)
+        if self._shared is None:
+            self._shared = await self._bus.subscribe(
+                subjects.call(server, version), self._take, queue=subjects.call_queue(server, version)
             )
+
+    async def withdraw(self) -> None:
+        """Take no more calls that another worker can answer: of those that none other can, some may still succeed."""
+        if self._shared is not None:
+            shared, self._shared = self._shared, None
+            await shared.drain()
 
     async def close(self) -> None:
         """Take no more calls; those that came until then are in flight when this returns."""
-        if self._calls is not None:
-            calls, self._calls = self._calls, None
-            await calls.drain()
+        await self.withdraw()
+        if self._own is not None:
+            own, self._own = self._own, None
+            await own.drain()
 
     async def finish(self, longest_s: float) -> None:
         """Return when nothing is in flight any more: at the latest deadline, or after `longest_s` seconds.
@@ -120,8 +133,8 @@ class CallConsumer:
                 if not self._bus.connected:
                     is_due_again = True
                     break
-                flight.is_accepted = True
                 await self._replies.accepted(flight.reply_to)
+                flight.is_accepted = True
             if is_due_again:
                 self._held.set()
 

@@ -1,7 +1,7 @@
 """One call: from the message to the MCP server's answer, or to the reason why there is none."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,14 +10,19 @@ import msgspec
 from bus_schemas.calls import CallHeaders
 from services.runtime.errors import DeadlinePassedError, InternalError, OverloadedError
 from services.worker.slots import Slots
+from services.worker.states import GivenStates
 
 
 class Upstream(Protocol):
-    """What execution needs of the session keeper."""
+    """What execution needs of a session with the server."""
 
     async def request(
         self, method: str, params: bytes, *, timeout_s: float, meta: dict[str, str], headers: dict[str, str]
     ) -> bytes: ...
+
+
+UpstreamOf = Callable[[CallHeaders], Upstream]
+"""Gives the session for a call: everybody's, or the caller's own. Raises QueryError where there is none."""
 
 
 class _Request(msgspec.Struct):
@@ -38,11 +43,26 @@ class Execution:
     """Runs calls against one MCP server, a bounded number at once."""
 
     def __init__(
-        self, upstream: Upstream, slots: Slots, *, timeout_s: float, forward_headers: Collection[str] = ()
+        self,
+        upstream_of: UpstreamOf,
+        slots: Slots,
+        states: GivenStates,
+        *,
+        timeout_s: float,
+        forward_headers: Collection[str] = (),
     ) -> None:
-        """Take the session, the slots, the server's own time limit in seconds, and which callers' headers reach it."""
-        self._upstream = upstream
+        """Take the sessions, the slots, what remembers the request states that are given out, and the policy.
+
+        Args:
+            upstream_of: asked once a call has its slot.
+            slots: how many calls run at once.
+            states: is shown every result.
+            timeout_s: the server's own time limit, in seconds.
+            forward_headers: which callers' headers reach it.
+        """
+        self._upstream_of = upstream_of
         self._slots = slots
+        self._states = states
         self._timeout_s = timeout_s
         self._forward_headers = frozenset(forward_headers)
 
@@ -70,13 +90,15 @@ class Execution:
             if started >= deadline:
                 raise OverloadedError
             began_ns = time.perf_counter_ns()
-            result = await self._upstream.request(
+            result = await self._upstream_of(headers).request(
                 request.method,
                 bytes(request.params),
                 timeout_s=min(deadline - started, self._timeout_s),
                 meta=_trace(headers),
                 headers=self._forwarded(headers),
             )
+            # Before anybody can have the state: its continuation may come over another orchestrator.
+            self._states.note(result)
             return Executed(
                 result,
                 upstream_us=(time.perf_counter_ns() - began_ns) // 1000,

@@ -56,7 +56,7 @@ class Presence:
                     await self._announcement.tell()
                 else:
                     await self._announcement.tell()
-                    await self._consumer.close()
+                    await self._consumer.withdraw()
             except BusAwayError:
                 return False
             return True

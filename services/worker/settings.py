@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from services.runtime.http_settings import AllowedHosts, Names
 from services.runtime.settings import CommonSettings, Port
@@ -22,6 +22,12 @@ class WorkerSettings(CommonSettings):
     )
     drain_timeout_s: PositiveFloat = Field(
         default=310, description="Above the longest deadline, below the stop_grace_period of compose."
+    )
+    max_callers: PositiveInt = Field(
+        default=64, description="Callers that have a session of their own at once, with `session: caller`."
+    )
+    caller_idle_s: PositiveFloat = Field(
+        default=300, description="How long a caller's own session is kept without a call."
     )
     longest_line: NonNegativeInt = Field(default=1024, description="Calls that may wait for a slot.")
 

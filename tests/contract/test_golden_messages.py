@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 import bus_schemas
 from bus_schemas import examples
 from bus_schemas.calls import CallHeaders, CancelCall, ChunkHeaders, ErrorHeaders, ResultHeaders, accepted_headers
-from bus_schemas.control import Acknowledged, decode_order
+from bus_schemas.control import Acknowledged, StateFound, decode_order
 from bus_schemas.envelope import Message
 from bus_schemas.errors import FieldError, Problem
 from bus_schemas.queries import Answer, Query, Timing
@@ -59,6 +59,8 @@ SAMPLES: dict[str, Sample] = {
     "cancel_call": Sample(examples.CANCEL_CALL, from_json(CancelCall.model_validate_json)),
     "describe_worker": Sample(examples.DESCRIBE_WORKER, from_json(decode_order)),
     "drain_worker": Sample(examples.DRAIN_WORKER, from_json(decode_order)),
+    "find_state": Sample(examples.FIND_STATE, from_json(decode_order)),
+    "state_found": Sample(examples.STATE_FOUND, from_json(StateFound.model_validate_json)),
     "acknowledged": Sample(examples.ACKNOWLEDGED, from_json(Acknowledged.model_validate_json)),
     "catalogue": Sample(examples.CATALOGUE, from_json(Catalogue.model_validate_json)),
     "worker_joined": Sample(examples.WORKER_JOINED, from_json(decode_worker_event)),

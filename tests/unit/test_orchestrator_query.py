@@ -3,16 +3,21 @@
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import pytest
 
-from services.orchestrator.catalogue import CatalogueView
-from services.orchestrator.dispatch import Call, Dispatcher, Outcome
+from bus_schemas.digests import caller_digest
+from services.orchestrator.attempts import Attempts
+from services.orchestrator.catalogue import CatalogueView, LiveVersion
+from services.orchestrator.context import Context
+from services.orchestrator.continuations import Continuations
+from services.orchestrator.dispatch import Call, Dispatcher, NobodyThereError, Outcome
 from services.orchestrator.limits import Limits
 from services.orchestrator.metrics import QueryMetrics
-from services.orchestrator.query import Context, QueryService, Reply
+from services.orchestrator.pins import Pins, rendezvous
+from services.orchestrator.query import QueryService, Reply
 from services.runtime.auth.principals import ANONYMOUS, Principal
 from services.runtime.config.policy import Policy, ServerPolicy, ToolPolicy
 from services.runtime.errors import (
@@ -50,20 +55,39 @@ class Workers:
         return [(call.server, call.version) for call in self.calls]
 
 
+class Givers:
+    """Knows which worker gave out every request state, if one did."""
+
+    def __init__(self) -> None:
+        self.instance: str | None = None
+
+    async def giver(
+        self, versions: Iterable[LiveVersion], request_state: str, deadline: float
+    ) -> tuple[LiveVersion, str] | None:
+        for version in versions:
+            if self.instance in version.instances:
+                return version, self.instance
+        return None
+
+
 class Gateway:
     """A query service over announced workers."""
 
     def __init__(self, **policies: ServerPolicy) -> None:
         self.announced = AnnouncedFleet()
         self.workers = Workers()
+        self.givers = Givers()
         self.registry = new_registry()
-        self.queries = QueryService(
-            Policy(servers=policies),
-            CatalogueView(self.announced.fleet),
+        policy, catalogue = Policy(servers=policies), CatalogueView(self.announced.fleet)
+        attempts = Attempts(
+            policy,
+            catalogue,
             cast("Dispatcher", self.workers),
-            Limits(time.monotonic),
-            QueryMetrics(self.registry, policies, connected=lambda: 0),
+            Pins(self.announced.fleet, idle_s=300),
+            cast("Continuations", self.givers),
         )
+        metrics = QueryMetrics(self.registry, policies, connected=lambda: 0)
+        self.queries = QueryService(policy, catalogue, attempts, Limits(time.monotonic), metrics)
 
     async def ask(
         self, *, principal: Principal = ANONYMOUS, largest_reply_bytes: float = math.inf, **query: Any
@@ -239,3 +263,70 @@ async def test_an_answer_too_large_to_deliver_is_counted_once_and_as_its_servers
     assert gateway.errors("a", "result_too_large") == 1
     assert gateway.registry.get_sample_value("mcp_query_duration_seconds_count", {"server": "a"}) == 2
     assert gateway.registry.get_sample_value("mcp_query_duration_seconds_count", {"server": "unknown"}) == 0
+
+
+async def test_a_callers_own_session_is_asked_where_it_is() -> None:
+    gateway = Gateway(a=ServerPolicy(session="caller"))
+    workers = [await gateway.announced.join("a", tools=[_TOOL]) for _ in range(3)]
+    for worker in workers:
+        gateway.workers.calls.clear()
+        for other in workers:
+            callers = [caller_digest(ANONYMOUS.id)] if other is worker else []
+            await gateway.announced.beat(other.model_copy(update={"callers": callers}))
+        assert (await gateway.ask(server="a", tool="t")).status == 200
+        assert [(call.instance, call.session_lost) for call in gateway.workers.calls] == [(worker.instance, False)]
+
+
+async def test_without_a_session_every_orchestrator_would_choose_the_same_worker() -> None:
+    gateway = Gateway(a=ServerPolicy(session="caller"))
+    instances = [(await gateway.announced.join("a", tools=[_TOOL])).instance for _ in range(3)]
+    gateway.workers.fate = lambda _: OverloadedError()
+    assert await gateway.code(server="a", tool="t") == "overloaded"
+    assert [call.instance for call in gateway.workers.calls] == rendezvous(ANONYMOUS.id, instances)
+    assert not any(call.session_lost for call in gateway.workers.calls)
+
+
+async def test_where_nobody_takes_calls_for_a_session_any_more_its_heir_is_told_so() -> None:
+    gateway = Gateway(a=ServerPolicy(session="caller"))
+    holder, heir = [await gateway.announced.join("a", tools=[_TOOL]) for _ in range(2)]
+    await gateway.announced.beat(holder.model_copy(update={"callers": [caller_digest(ANONYMOUS.id)]}))
+    gateway.workers.fate = lambda call: NobodyThereError() if call.instance == holder.instance else UpstreamError()
+    assert await gateway.code(server="a", tool="t") == "upstream_error"
+    assert [(call.instance, call.session_lost) for call in gateway.workers.calls] == [
+        (holder.instance, False),
+        (heir.instance, True),
+    ]
+
+
+async def test_a_holder_whose_server_is_away_keeps_its_callers() -> None:
+    gateway = Gateway(a=ServerPolicy(session="caller"))
+    holder, _ = [await gateway.announced.join("a", tools=[_TOOL]) for _ in range(2)]
+    await gateway.announced.beat(holder.model_copy(update={"callers": [caller_digest(ANONYMOUS.id)]}))
+    gateway.workers.fate = lambda _: NoWorkerError()
+    assert await gateway.code(server="a", tool="t") == "server_unavailable"
+    assert {call.instance for call in gateway.workers.calls} == {holder.instance}
+
+
+async def test_a_continuation_goes_to_the_giver_of_its_state_and_only_without_one_to_anybody() -> None:
+    gateway = Gateway(a=ServerPolicy(alternates=("b",)), b=ServerPolicy())
+    await gateway.announced.join("a", tools=[_TOOL])
+    giver = await gateway.announced.join("b", "2.0.0", tools=[_TOOL])
+    gateway.givers.instance = giver.instance
+    reply = json.loads((await gateway.ask(server="a", tool="t", request_state="s")).body)
+    assert (reply["server"], reply["version"], reply["attempts"]) == ("b", "2.0.0", 1)
+
+    gateway.workers.calls.clear()
+    gateway.workers.fate = lambda call: NobodyThereError() if call.instance else None
+    reply = json.loads((await gateway.ask(server="a", tool="t", request_state="s")).body)
+    assert (reply["server"], reply["attempts"]) == ("a", 2)
+    assert [call.instance for call in gateway.workers.calls] == [giver.instance, None]
+
+
+@pytest.mark.parametrize("error", [DeadlineExceededError(), UpstreamError(), OverloadedError()])
+async def test_a_continuation_that_the_giver_of_its_state_had_is_not_sent_twice(error: QueryError) -> None:
+    gateway = Gateway(a=ServerPolicy(alternates=("b",)), b=ServerPolicy())
+    for server in "aab":
+        gateway.givers.instance = (await gateway.announced.join(server, tools=[_TOOL])).instance
+    gateway.workers.fate = lambda _: error
+    assert await gateway.code(server="a", tool="t", request_state="s") == error.code
+    assert [call.instance for call in gateway.workers.calls] == [gateway.givers.instance]

@@ -13,6 +13,10 @@ def test_calls_go_to_one_version_of_a_server_and_its_workers_share_them() -> Non
     assert subjects.call_queue("database_mcp", "1.2.0") == "database_mcp.1_2_0"
 
 
+def test_a_call_for_one_worker_has_a_subject_below_that_of_its_version() -> None:
+    assert subjects.call_instance("database_mcp", "1.2.0", "q7x2") == "mcp.v1.call.database_mcp.1_2_0.q7x2"
+
+
 def test_a_prerelease_and_a_build_have_subjects_of_their_own() -> None:
     assert subjects.call("a", "1.0.0-rc.1+build.5") == "mcp.v1.call.a.1_0_0-rc_1+build_5"
 

@@ -17,6 +17,7 @@ from services.worker.announcement import Announcement
 from services.worker.consumer import CallConsumer
 from services.worker.mcp.keeper import SessionKeeper, Status
 from services.worker.mcp.session import ListedCatalogue
+from services.worker.states import GivenStates
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -44,6 +45,8 @@ def announcing(bus: FakeBus, keeper: SimpleNamespace) -> Announcement:
         cast("Bus", bus),
         cast("SessionKeeper", keeper),
         cast("CallConsumer", consumer),
+        cast("GivenStates", None),
+        None,
         server="a",
         version="1.0.0",
         instance="abcdefghijkl",

@@ -68,7 +68,9 @@ class Worker:
         self.execution = EndlessExecution()
         bus = cast("Bus", self.bus)
         replies = Replies(bus, bus, Returns(bus), instance="i")
-        self.consumer = CallConsumer(bus, cast("Execution", self.execution), replies, server="a", version="1")
+        self.consumer = CallConsumer(
+            bus, cast("Execution", self.execution), replies, server="a", version="1", instance="i"
+        )
 
     async def call(self, request_id: str) -> None:
         headers = CallHeaders(

@@ -7,6 +7,7 @@ import pytest
 from bus_schemas.calls import CallHeaders
 from services.worker.execution import Execution
 from services.worker.slots import Slots
+from services.worker.states import GivenStates
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +30,7 @@ async def test_a_header_that_the_workers_configuration_does_not_name_stays_behin
 ) -> None:
     upstream = Upstream()
     slots = Slots(1, longest_line=1, clock=time.monotonic)
-    execution = Execution(upstream, slots, timeout_s=5, forward_headers=named)
+    execution = Execution(lambda _: upstream, slots, GivenStates(), timeout_s=5, forward_headers=named)
     headers = CallHeaders("01K", 1, 1, 1, "bus", forwarded={"x-tenant": "t", "x-other": "o"})
     await execution.run(b'{"method":"tools/call","params":{}}', headers, time.monotonic() + 5)
     assert upstream.headers == passed

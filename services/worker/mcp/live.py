@@ -13,7 +13,7 @@ from services.worker.mcp.eras import Era
 from services.worker.mcp.listing import list_catalogue
 from services.worker.mcp.messages import encode_notification, encode_request, outcome
 from services.worker.mcp.mirroring import HeaderMap, header_map, mirrored_headers
-from services.worker.mcp.session import NOTHING, ListedCatalogue, ProgressCallback, ServerInfo
+from services.worker.mcp.session import NOTHING, ListedCatalogue, ProgressCallback, ServerInfo, SessionForgottenError
 from services.worker.mcp.transport import Exchange, SessionExpiredError, Transport
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class LiveSession:
         self._header_maps: dict[str, HeaderMap] = {}
         self._greeting = asyncio.Lock()
         self._greetings = 0
+        self.renews = True
 
     @property
     def server_info(self) -> ServerInfo:
@@ -125,7 +126,9 @@ class LiveSession:
         greetings = self._greetings
         try:
             return outcome(await self._transport.exchange(exchange))
-        except SessionExpiredError:
+        except SessionExpiredError as error:
+            if not self.renews:
+                raise SessionForgottenError from error
             exchange.was_sent = False
         async with self._greeting:
             # Of all the calls that found it expired, one shakes hands anew.

@@ -6,7 +6,13 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from bus_schemas.workers import ServerFault
-from services.runtime.errors import DeadlineExceededError, DeadlinePassedError, NotExecutedError, QueryError
+from services.runtime.errors import (
+    DeadlineExceededError,
+    DeadlinePassedError,
+    NotExecutedError,
+    QueryError,
+    UpstreamError,
+)
 
 MAX_RESULT_BYTES = 16 * 2**20
 """A larger result is refused (SPEC §3, `result_too_large`)."""
@@ -25,6 +31,10 @@ class OpenError(Exception):
         """Keep the fault, which is all that may be told."""
         super().__init__(fault.value)
         self.fault = fault
+
+
+class SessionForgottenError(UpstreamError):
+    """The server has forgotten the session, and what was in it: told where nobody may open it anew unasked."""
 
 
 def fault_of(error: QueryError) -> ServerFault:
@@ -63,6 +73,9 @@ class ListedCatalogue:
 class Session(Protocol):
     """A live session with one MCP server; safe for many concurrent callers."""
 
+    renews: bool
+    """Whether a session that the server has forgotten is opened anew; else the call that finds out fails."""
+
     @property
     def server_info(self) -> ServerInfo:
         """Who answers."""
@@ -96,6 +109,7 @@ class Session(Protocol):
             NotExecutedError: the request certainly did not reach the server.
             DeadlineExceededError: no answer in time; the server has been told to cancel.
             UpstreamError: the server died or broke the protocol while the request may have run.
+            SessionForgottenError: the server has forgotten the session, and it is not to be renewed.
             UpstreamRefusedError: the server answered with a JSON-RPC error (in `mcp_error`).
             ResultTooLargeError: the result is over `MAX_RESULT_BYTES`.
             asyncio.CancelledError: the caller went away; the server has been told to cancel.
