@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 STRANGERS := $(addprefix .strangers/,python/.installed sqlite/.installed node/.installed)
 
 .DEFAULT_GOAL := help
@@ -39,10 +40,10 @@ bench: $(INSTALLED_DEV)  ## Measure 100, 200 and 1,000 callers at once (docs/loa
 	@$(BIN)/python -m tests.bench.concurrency
 
 lock: $(INSTALLED_DEV)  ## Resolve the pinned requirements anew
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements/dev.txt
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/strangers.in -o requirements/strangers.txt
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/strangers-sqlite.in -o requirements/strangers-sqlite.txt
+	@$(COMPILE) pyproject.toml -o requirements/runtime.txt
+	@$(COMPILE) --extra dev pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) requirements/strangers.in -o requirements/strangers.txt
+	@$(COMPILE) requirements/strangers-sqlite.in -o requirements/strangers-sqlite.txt
 
 clean:  ## Remove .venv and every cache
 	@rm -rf $(VENV) .strangers .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis *.egg-info build

@@ -12,7 +12,7 @@ from services.orchestrator.forwarding import forwarded_headers
 from services.orchestrator.pins import Pins, rendezvous
 from services.orchestrator.reading import ReadQuery
 from services.orchestrator.weights import SmoothWeightedRoundRobin, effective_weights
-from services.runtime.config.policy import Policy, ServerPolicy
+from services.runtime.config.policy import Policy
 from services.runtime.errors import (
     NotExecutedError,
     NoWorkerError,
@@ -23,8 +23,6 @@ from services.runtime.errors import (
 
 _ATTEMPTS_PER_VERSION = 3
 """A queue group picks its member by chance: one that is full or leaving does not speak for the others."""
-
-_UNCONFIGURED = ServerPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ class Attempts:
         live = self._catalogue.live(server)
         if live is None:
             raise NoWorkerError
-        has_own_session = self._policy_of(server).session == "caller"
+        has_own_session = self._policy.of(server).session == "caller"
         if has_own_session and (answered := await self._ask_holder(live, read, context, course)) is not None:
             return answered
         failure: NotExecutedError = NoWorkerError()
@@ -81,7 +79,7 @@ class Attempts:
 
         A caller with a session of its own is sent to its holder, which gave out its states.
         """
-        shared = [name for name in candidates if self._policy_of(name).session == "shared"]
+        shared = [name for name in candidates if self._policy.of(name).session == "shared"]
         lives = [live for live in map(self._catalogue.live, shared) if live is not None]
         versions = (version for live in lives for version in live.versions.values())
         giver = await self._continuations.giver(versions, request_state, course.deadline)
@@ -120,14 +118,15 @@ class Attempts:
         if read.query.tool is not None and (tool := version.offer.tools.get(read.query.tool)) is not None:
             tool.check(read.query.arguments)
         course.server = version.server
-        forwarded = forwarded_headers(self._policy_of(version.server), context.headers)
+        body = read.body()
+        forwarded = forwarded_headers(self._policy.of(version.server), context.headers)
         failure: NotExecutedError = NoWorkerError()
         for target in targets:
             course.attempts += 1
             call = Call(
                 server=version.server,
                 version=version.version,
-                body=read.body(),
+                body=body,
                 request_id=context.request_id,
                 attempt=course.attempts,
                 principal=context.principal.id,
@@ -165,9 +164,6 @@ class Attempts:
             yield offering[version]
             del weighted[version]
         yield from (offering[version] for version in offering if version not in weights)
-
-    def _policy_of(self, server: str) -> ServerPolicy:
-        return self._policy.servers.get(server, _UNCONFIGURED)
 
 
 def _anybody(version: LiveVersion) -> Sequence[_Target]:

@@ -20,7 +20,7 @@ from services.orchestrator.reading import ReadQuery, read_query
 from services.orchestrator.repeating import is_idempotent
 from services.orchestrator.routing import candidates_among, candidates_for
 from services.runtime.auth.principals import Principal
-from services.runtime.config.policy import Policy, ServerPolicy
+from services.runtime.config.policy import Policy
 from services.runtime.errors import (
     DeadlinePassedError,
     InternalError,
@@ -35,8 +35,6 @@ from services.runtime.problems import CONTENT_TYPE as PROBLEM_TYPE
 from services.runtime.problems import problem_body, problem_headers
 
 log = logging.getLogger(__name__)
-
-_UNCONFIGURED = ServerPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +148,7 @@ class QueryService:
     def _is_idempotent(self, course: Course) -> bool:
         if course.query is None or course.server is None:
             return False
-        policy = self._policy.servers.get(course.server, _UNCONFIGURED)
-        return is_idempotent(course.query, policy, self._catalogue.live(course.server))
+        return is_idempotent(course.query, self._policy.of(course.server), self._catalogue.live(course.server))
 
 
 def _envelope(request_id: str, course: Course, version: LiveVersion, outcome: Outcome, total_s: float) -> bytes:

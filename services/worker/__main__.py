@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from bus_schemas.names import semantic_version
 from services.runtime.config.connections import load_connection
 from services.runtime.config.file import load_policy
-from services.runtime.config.policy import ServerPolicy
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.process import run_process
 from services.runtime.serving import bind, serve
@@ -17,7 +16,7 @@ from services.worker.settings import WorkerSettings
 
 async def live(arguments: argparse.Namespace, settings: WorkerSettings) -> int:
     """Serve until a signal or an order to drain; return the exit status."""
-    policy = load_policy(settings.config).servers.get(arguments.server, ServerPolicy())
+    policy = load_policy(settings.config).of(arguments.server)
     connection = load_connection(settings.config, arguments.server, url=arguments.url, command=arguments.command)
     assignment = Assignment(arguments.server, arguments.version or policy.version, policy, connection)
     life = Lifecycle()

@@ -71,10 +71,17 @@ class ServerPolicy(_Public):
     tools: dict[_ToolName, ToolPolicy] = Field(default_factory=dict)
 
 
+_UNCONFIGURED = ServerPolicy()
+
+
 class Policy(_Public):
     """Every configured server's public part, by name."""
 
     servers: dict[ServerName, ServerPolicy]
+
+    def of(self, server: str) -> ServerPolicy:
+        """Return the policy of a server; the defaults for one that is not configured, only announced."""
+        return self.servers.get(server, _UNCONFIGURED)
 
     @field_validator("servers")
     @classmethod
