@@ -18,6 +18,9 @@ LIFELINE_FD = "BUSBAR_LIFELINE_FD"
 _CLEANUP_S = 5.0
 """Longer than a loop takes to clean up; closing a server's process takes two seconds."""
 
+_ORPHANED_S = 2.0
+"""How long calls in flight have when the supervisor dies: within five seconds no server that we started may be left."""
+
 _ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -51,6 +54,7 @@ class Lifecycle:
         self.stopping = asyncio.Event()
         self.status = 0
         self._tasks: list[asyncio.Task[Any]] = []
+        self._cut_off: asyncio.TimerHandle | None = None
 
     def stop(self, status: int = 0) -> None:
         """Begin the orderly end of the process. The first status that is not 0 stays."""
@@ -100,6 +104,8 @@ class Lifecycle:
             await end_task(task, cleanup_s=_CLEANUP_S)
             if not task.cancelled() and (failure := task.exception()) is not None:
                 log.error("background task failed at its end", extra={"task": task.get_name()}, exc_info=failure)
+        if self._cut_off is not None:
+            self._cut_off.cancel()
 
     def _task_ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.remove(task)
@@ -109,6 +115,14 @@ class Lifecycle:
         self.stop(status=1)
 
     def _supervisor_died(self, descriptor: int) -> None:
-        asyncio.get_running_loop().remove_reader(descriptor)
+        running = asyncio.get_running_loop()
+        running.remove_reader(descriptor)
         log.warning("supervisor is gone")
+        self._cut_off = running.call_later(_ORPHANED_S, _die)
         self.stop()
+
+
+def _die() -> None:
+    """End this process now. The guards of the servers see it, and end those."""
+    log.critical("supervisor is gone, what is in flight is cut off")
+    os._exit(1)

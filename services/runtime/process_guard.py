@@ -8,7 +8,7 @@ answers `started <pid>` or `failed <errno>`. Nothing about the command is in the
 The command has the guard's stdin and, with `pipes_stdout`, its stdout: no byte passes through the guard. What it
 writes elsewhere goes to the log file, which is bounded by rotation. When the command ends, the guard kills what
 it left running, grandchildren in sessions of their own included, and exits with the command's status (128 + n
-for signal n). Should the guard itself be killed, the kernel kills the command.
+for signal n). Should the guard itself be killed, the kernel kills the command and its process group.
 
 Linux only; nothing but the standard library, because it must start in milliseconds.
 """
@@ -16,6 +16,7 @@ Linux only; nothing but the standard library, because it must start in milliseco
 import contextlib
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import select
@@ -30,6 +31,9 @@ PR_SET_CHILD_SUBREAPER: Final = 36
 ORPHANED_GRACE_S: Final = 1.0
 KILL_LIMIT_S: Final = 10.0
 CHUNK_BYTES: Final = 65536
+TRIPWIRE_FD: Final = 64
+"""Where the command finds its end of the tripwire, or above: out of the way of scripts, which use low numbers and
+round ones, and of node, which closes for its children what it finds open below."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -98,10 +102,14 @@ class Guard:
         """
         guard = os.getpid()
         report, report_of_child = os.pipe()
+        # Nobody writes to it: that our end closes, as it does however we end, is all that it tells.
+        tripwire, our_end = os.pipe()
         child = os.fork()
         if child == 0:
-            _become(self._job, guard=guard, output=output, report=report_of_child)
+            os.close(our_end)
+            _become(self._job, guard=guard, output=output, report=report_of_child, tripwire=tripwire)
         os.close(report_of_child)
+        os.close(tripwire)
         with open(report, "rb") as reader:  # noqa: PTH123
             failure = reader.read()
         if failure:
@@ -216,13 +224,14 @@ class Log:
         os.close(descriptor)
 
 
-def _become(job: dict[str, Any], *, guard: int, output: int, report: int) -> NoReturn:
+def _become(job: dict[str, Any], *, guard: int, output: int, report: int, tripwire: int) -> NoReturn:
     """Turn this fresh child into the command, or write the errno to `report` and exit."""
     try:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != guard:  # it died before the line above
             os._exit(127)
         os.setsid()
+        _die_with_writer_of(tripwire)
         # Python ignores these, and what is ignored stays ignored across exec.
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
@@ -236,6 +245,19 @@ def _become(job: dict[str, Any], *, guard: int, output: int, report: int) -> NoR
         os.write(report, b"%d" % (error.errno or errno.EIO))
     finally:
         os._exit(127)
+
+
+def _die_with_writer_of(tripwire: int) -> None:
+    """Have the kernel kill our process group when the last writer of a pipe is gone.
+
+    It holds for as long as anybody of ours keeps the descriptor open: the command itself, and all that inherit it.
+    """
+    # Where the system knows no such signals, the command still dies by PR_SET_PDEATHSIG.
+    with contextlib.suppress(OSError):
+        inherited = fcntl.fcntl(tripwire, fcntl.F_DUPFD, TRIPWIRE_FD)
+        fcntl.fcntl(inherited, fcntl.F_SETOWN, -os.getpid())
+        fcntl.fcntl(inherited, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(inherited, fcntl.F_SETFL, os.O_ASYNC)
 
 
 def _signal_descendants(number: int) -> None:

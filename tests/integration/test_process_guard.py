@@ -12,6 +12,7 @@ import anyio
 import psutil
 import pytest
 
+from services.runtime import process_guard
 from services.runtime.processes import ProcessStartError, child_environment, guarded_process
 from tests.support.waiting import until
 
@@ -34,6 +35,9 @@ print(os.getpid(), grandchild.pid, flush=True)
 time.sleep(600)
 """
 """Prints its process id and that of a grandchild in a session of its own that does not heed SIGTERM."""
+
+CLOSE_FAMILY = FAMILY.replace("start_new_session=True", "close_fds=True")
+"""As `FAMILY`, with a grandchild in the process group of its parent that inherits no descriptor."""
 
 OWNER = """
 import asyncio, sys
@@ -58,9 +62,19 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def start_owner() -> subprocess.Popen[bytes]:
+def start_owner(family: str = FAMILY, *, launcher: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
     """Start a process that owns a guarded family; its first line names the guard and the family."""
-    return subprocess.Popen([sys.executable, "-c", OWNER, FAMILY], stdout=subprocess.PIPE, cwd=ROOT)
+    argv = [*launcher, sys.executable, "-c", OWNER, family]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=ROOT)
+
+
+async def told_pids(owner: subprocess.Popen[bytes]) -> list[int]:
+    """Return the ids in the owner's first line."""
+    assert owner.stdout is not None
+    with anyio.fail_after(10):
+        pids = [int(pid) for pid in (await asyncio.to_thread(owner.stdout.readline)).split()]
+    assert len(pids) == 3
+    return pids
 
 
 def size(path: Path) -> int:
@@ -173,9 +187,7 @@ async def test_a_command_that_does_not_heed_sigterm_is_killed_after_its_grace() 
 async def test_nothing_is_left_when_the_owner_is_killed(number: int) -> None:
     owner = start_owner()
     try:
-        assert owner.stdout is not None
-        with anyio.fail_after(10):
-            pids = [int(pid) for pid in (await asyncio.to_thread(owner.stdout.readline)).split()]
+        pids = await told_pids(owner)
         owner.send_signal(number)
         await gone(*pids)
     finally:
@@ -194,23 +206,44 @@ async def test_the_command_and_its_group_die_when_the_guard_is_killed() -> None:
             await gone(process.child_pid, grandchild)
 
 
-async def test_the_command_dies_when_owner_and_guard_are_killed_at_once() -> None:
-    owner = start_owner()
+async def test_the_command_and_its_group_die_when_owner_and_guard_are_killed_at_once() -> None:
+    """Seen to fail without the tripwire: the grandchild lived on."""
+    owner = start_owner(CLOSE_FAMILY)
     pids: list[int] = []
     try:
-        assert owner.stdout is not None
-        with anyio.fail_after(10):
-            pids = [int(pid) for pid in (await asyncio.to_thread(owner.stdout.readline)).split()]
+        pids = await told_pids(owner)
         os.kill(pids[0], signal.SIGSTOP)
         owner.kill()
         os.kill(pids[0], signal.SIGKILL)
-        await gone(*pids[:2])
+        await gone(*pids)
     finally:
         owner.kill()
         owner.communicate()
-        # No guard is left to end the grandchild.
-        for pid in pids[2:]:
-            os.kill(pid, signal.SIGKILL)
+        for pid in pids:
+            if is_running(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_command_inherits_nothing_of_the_guard_but_its_streams_and_the_tripwire() -> None:
+    # Whoever held the other end of the tripwire would keep it from ever being told that the guard has died.
+    script = "import os; print(*(fd for fd in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{fd}')))"
+    async with guarded_process([sys.executable, "-I", "-S", "-c", script], pipes=True) as process:
+        assert process.stdout is not None
+        with anyio.fail_after(5):
+            descriptors = {int(number) for number in (await process.stdout.readline()).split()}
+    assert descriptors == {0, 1, 2, process_guard.TRIPWIRE_FD}
+
+
+async def test_a_command_is_started_also_where_no_descriptor_of_that_number_may_be_open() -> None:
+    limit = process_guard.TRIPWIRE_FD
+    owner = start_owner(launcher=("sh", "-c", f'ulimit -n {limit} && exec "$@"', "sh"))
+    try:
+        pids = await told_pids(owner)
+        owner.kill()
+        await gone(*pids)
+    finally:
+        owner.kill()
+        owner.communicate()
 
 
 async def test_stderr_is_kept_in_a_private_file_of_bounded_size(log_path: Path) -> None:

@@ -224,7 +224,8 @@ class Bus:
             await self.fence()
         except BusAwayError:
             self._client.abort()
-        with suppress(OSError, AssertionError):  # the connection is gone already; or there never was one
+        # The connection is gone already, as uvloop says by a RuntimeError; or there never was one.
+        with suppress(OSError, AssertionError, RuntimeError):
             await self._client.close()
 
 
