@@ -8,6 +8,8 @@ queries     what a caller asks and is answered (HTTP body = NATS body)
 calls       orchestrator → worker: one call, and the kinds of reply
 digests     callers and request states as they are told apart on the bus
 workers     what a worker says of itself: joined, heartbeat, draining, left; its catalogue
+replicas    what an orchestrator says of itself: heartbeat, left
+cache       what happens to the shared cache: flushed, and its acknowledgement
 control     orders to one worker, and their acknowledgements
 errors      every error code with its status, text and meaning
 examples    of every message and header set

@@ -33,6 +33,7 @@ _INFO: Document = {
     "tags": [
         {"name": "orchestrator", "description": "Answers queries; chooses server, version and attempt."},
         {"name": "worker", "description": "Holds the session with one version of one MCP server."},
+        {"name": "admin", "description": "Shows and steers the fleet."},
     ],
 }
 _SERVERS: Document = {
@@ -47,7 +48,7 @@ _SERVERS: Document = {
 _PARAMETERS: Document = {
     "server": {"description": "A logical MCP server: 1 to 64 letters, digits, `_` or `-`, without `__`."},
     "version_token": {"description": "A version with `_` for each dot: `1_2_0` for 1.2.0."},
-    "instance": {"description": "The random id of one worker."},
+    "instance": {"description": "The random id of one worker, or of one orchestrator."},
     "verb": {"description": "What is asked.", "enum": list(DISCOVERY_SCHEMAS)},
 }
 
@@ -84,7 +85,7 @@ def _channels() -> Document:
     srv = "Discovery of ADR-32, as `nats micro` uses it."
     return {
         "query": _channel(subjects.QUERY, "Callers ask here.", "query"),
-        "query_reply": _replies("answer", "problem"),
+        "query_reply": _replies("query_progress", "answer", "problem"),
         "call": _channel(
             subjects.call(_SERVER, _VERSION),
             "One attempt at a query, for one version of a server. Nobody there: NATS answers status 503 at once.",
@@ -95,7 +96,7 @@ def _channels() -> Document:
             "One attempt that only this worker can answer: it holds the caller's session, or knows its request state.",
             "call",
         ),
-        "call_reply": _replies("accepted", "result", "chunk", "error"),
+        "call_reply": _replies("accepted", "progress", "result", "chunk", "error"),
         "cancel": _channel(
             subjects.cancel(_SERVER), "Every worker of the server hears of callers gone.", "cancel_call"
         ),
@@ -115,6 +116,16 @@ def _channels() -> Document:
             "worker_draining",
             "worker_left",
         ),
+        "orchestrator_event": _channel(
+            subjects.orchestrator_event(_INSTANCE),
+            f"What becomes of each orchestrator; subscribe to `{subjects.ORCHESTRATOR_EVENTS}` for all.",
+            "orchestrator_heartbeat",
+            "orchestrator_left",
+        ),
+        "cache_event": _channel(
+            subjects.CACHE_EVENTS, "What happens to the shared cache; every orchestrator hears it.", "cache_flushed"
+        ),
+        "cache_event_reply": _replies("flush_acknowledged"),
         "discovery": _channel(subjects.service_verb(_VERB), f"{srv} Asks all.", "discover"),
         "discovery_of_server": _channel(
             subjects.service_verb(_VERB, _SERVER), f"{srv} Asks the workers of one server.", "discover"
@@ -134,38 +145,41 @@ def _operations() -> Document:
             "orchestrator",
             "receive",
             "query",
-            "Answer a query. Send it as a NATS request; one reply comes.",
+            "Answer a query. Send it as a NATS request; one reply comes. Only if the query has the header "
+            "`mcp-progress: 1`, messages of `query_progress` may come before it: then subscribe to an inbox, and read "
+            "until the one with `mcp-status`.",
             queue=subjects.QUERY_QUEUE,
-            reply=("query_reply", "answer", "problem"),
+            reply=("query_reply", "query_progress", "answer", "problem"),
         ),
         "sendCall": _operation(
             "orchestrator",
             "send",
             "call",
             "Send one attempt to whichever worker of the version is next.",
-            reply=("call_reply", "accepted", "result", "chunk", "error"),
+            reply=("call_reply", "accepted", "progress", "result", "chunk", "error"),
         ),
         "answerCall": _operation(
             "worker",
             "receive",
             "call",
-            "Run a call. `accepted` may come first; then a `result`, or its `chunk`s, or an `error`.",
+            "Run a call. `accepted` may come first, and `progress` if the call wants it; then a `result`, or its "
+            "`chunk`s, or an `error`.",
             queue=call_queue,
-            reply=("call_reply", "accepted", "result", "chunk", "error"),
+            reply=("call_reply", "accepted", "progress", "result", "chunk", "error"),
         ),
         "sendCallToInstance": _operation(
             "orchestrator",
             "send",
             "call_instance",
             "Send one attempt to the one worker that can answer it.",
-            reply=("call_reply", "accepted", "result", "chunk", "error"),
+            reply=("call_reply", "accepted", "progress", "result", "chunk", "error"),
         ),
         "answerCallToInstance": _operation(
             "worker",
             "receive",
             "call_instance",
             "Run a call, as any other.",
-            reply=("call_reply", "accepted", "result", "chunk", "error"),
+            reply=("call_reply", "accepted", "progress", "result", "chunk", "error"),
         ),
         "cancelCall": _operation("orchestrator", "send", "cancel", "Say that a caller has gone or run out of time."),
         "stopCall": _operation("worker", "receive", "cancel", "Stop a call that nobody waits for."),
@@ -195,6 +209,26 @@ def _operations() -> Document:
         ),
         "announce": _operation("worker", "send", "worker_event", "Say what becomes of the worker."),
         "followWorkers": _operation("orchestrator", "receive", "worker_event", "Keep the table of live workers."),
+        "announceOrchestrator": _operation(
+            "orchestrator", "send", "orchestrator_event", "Say what becomes of the orchestrator."
+        ),
+        "followOrchestrators": _operation(
+            "admin", "receive", "orchestrator_event", "Keep the table of live orchestrators."
+        ),
+        "tellFlush": _operation(
+            "admin",
+            "send",
+            "cache_event",
+            "Say that entries are invalid; every orchestrator acknowledges it.",
+            reply=("cache_event_reply", "flush_acknowledged"),
+        ),
+        "obeyFlush": _operation(
+            "orchestrator",
+            "receive",
+            "cache_event",
+            "Answer nothing from before any more.",
+            reply=("cache_event_reply", "flush_acknowledged"),
+        ),
         **{
             name: _operation("worker", "receive", channel, summary, reply=("discovery_reply", *discovery_replies))
             for name, channel, summary in (

@@ -35,6 +35,8 @@ class CallHeaders:
     """The worker that held the caller's own session is gone."""
     forwarded: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The caller's headers that the server's configuration names; names in lower case."""
+    wants_progress: bool = False
+    """Whether the sender takes replies of `Kind.PROGRESS`."""
 
     def encode(self) -> Headers:
         headers = {
@@ -50,6 +52,8 @@ class CallHeaders:
             headers[envelope.TRACESTATE] = self.tracestate
         if self.session_lost:
             headers[envelope.SESSION_LOST] = "1"
+        if self.wants_progress:
+            headers[envelope.PROGRESS] = "1"
         for name, value in self.forwarded.items():
             headers[envelope.FORWARD_PREFIX + name] = value
         return headers
@@ -72,6 +76,7 @@ class CallHeaders:
                     for name, value in headers.items()
                     if name.startswith(envelope.FORWARD_PREFIX)
                 },
+                wants_progress=headers.get(envelope.PROGRESS) == "1",
             )
         except KeyError as error:
             raise ValueError(f"a call without the header {error.args[0]}") from error
@@ -161,6 +166,14 @@ class ErrorHeaders:
 def accepted_headers(instance: str) -> Headers:
     """`accepted`: this worker holds the call; sent when the result takes more than a moment."""
     return {envelope.KIND: Kind.ACCEPTED.value, envelope.INSTANCE: instance}
+
+
+def progress_headers(instance: str) -> Headers:
+    """`progress`: the body is the `params` of the server's `notifications/progress`, without the token.
+
+    Best effort: the latest, a few times a second at most, and none after the outcome.
+    """
+    return {envelope.KIND: Kind.PROGRESS.value, envelope.INSTANCE: instance}
 
 
 def _number(text: str) -> int:

@@ -15,6 +15,8 @@ TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
 SESSION_LOST = "mcp-session-lost"
 """On a call, `1`: the caller's own session has ended with the worker that held it, and the caller is to be told."""
+PROGRESS = "mcp-progress"
+"""On a query or a call, `1`: whoever asks takes messages of `Kind.PROGRESS` before the answer."""
 FORWARD_PREFIX = "mcp-forward-"
 """What the name of a caller's header begins with that reaches the server; the value is the caller's."""
 
@@ -37,12 +39,17 @@ SHA256 = "mcp-sha256"
 STATUS = "mcp-status"
 """On a reply to `mcp.v1.query`: the HTTP status the same query would have had."""
 AUTHORIZATION = "authorization"
+IDEMPOTENCY_KEY = "mcp-idempotency-key"
+"""On a query: under the same key of the same caller it runs once, and is answered alike for 24 hours."""
+IDEMPOTENCY_REPLAYED = "idempotency-replayed"
+"""On a reply, `true`: it is what the first query with this key was told."""
 
 
 class Kind(StrEnum):
-    """What a reply to a call is."""
+    """What a reply to a call is; on the reply subject of a query only `progress` is named."""
 
     ACCEPTED = "accepted"
+    PROGRESS = "progress"
     CHUNK = "chunk"
     RESULT = "result"
     ERROR = "error"

@@ -1,10 +1,12 @@
 """Examples of every message and header set: for the AsyncAPI document and the golden files."""
 
+from bus_schemas.cache import CacheFlushed, FlushAcknowledged
 from bus_schemas.calls import CallHeaders, CancelCall, ChunkHeaders, ErrorHeaders, ResultHeaders
 from bus_schemas.control import Acknowledged, DescribeWorker, DrainWorker, FindState, StateFound
 from bus_schemas.digests import caller_digest, state_digest
 from bus_schemas.errors import ERRORS, ErrorCode, FieldError, Problem
 from bus_schemas.queries import Answer, CacheMode, CacheUse, Query, Timing
+from bus_schemas.replicas import OrchestratorHeartbeat, OrchestratorLeft
 from bus_schemas.workers import (
     Catalogue,
     ServerFault,
@@ -77,8 +79,11 @@ CALL_HEADERS = CallHeaders(
     tracestate="vendor=1",
     session_lost=True,
     forwarded={"x-tenant": "emea"},
+    wants_progress=True,
 )
 CALL = {"method": "tools/call", "params": {"name": "resolve_product", "arguments": {"alias": "abracadabra"}}}
+PROGRESS = {"progress": 50, "total": 100, "message": "half of the catalogue is read"}
+"""What a server says of a call's progress, without the token."""
 RESULT_HEADERS = ResultHeaders(instance=_INSTANCE, upstream_us=2900, queue_us=100)
 CHUNK_HEADERS = ChunkHeaders(
     RESULT_HEADERS, chunk=1, chunks=2, sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -147,3 +152,12 @@ WORKER_HEARTBEAT = WorkerHeartbeat(
 )
 WORKER_DRAINING = WorkerDraining(server=_SERVER, version=_VERSION, instance=_INSTANCE)
 WORKER_LEFT = WorkerLeft(server=_SERVER, version=_VERSION, instance=_INSTANCE, answered=1204)
+
+_ORCHESTRATOR = "c4k1vdq7x2m9"
+CACHE_FLUSHED = CacheFlushed(server=_SERVER, target="resolve_product")
+WHOLE_CACHE_FLUSHED = CacheFlushed()
+FLUSH_ACKNOWLEDGED = FlushAcknowledged(instance=_ORCHESTRATOR)
+ORCHESTRATOR_HEARTBEAT = OrchestratorHeartbeat(
+    instance=_ORCHESTRATOR, started_at=1_705_744_700.25, cache_hits=930, cache_misses=310
+)
+ORCHESTRATOR_LEFT = OrchestratorLeft(instance=_ORCHESTRATOR)

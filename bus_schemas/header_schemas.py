@@ -26,6 +26,7 @@ HEADERS: dict[str, JsonSchema] = {
         "description": "The caller's own session ended with the worker that held it: tell the caller, once.",
         "const": "1",
     },
+    envelope.PROGRESS: {"description": "Whoever asks takes `progress` before the answer.", "const": "1"},
     envelope.KIND: {"description": "What this reply is; readers skip a kind they do not know.", "enum": list(Kind)},
     envelope.INSTANCE: {"description": "The worker that replies."},
     envelope.CODE: {

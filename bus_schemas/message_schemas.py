@@ -7,13 +7,18 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from bus_schemas import envelope, examples
-from bus_schemas.calls import CallHeaders, accepted_headers
+from bus_schemas.calls import CallHeaders, accepted_headers, progress_headers
 from bus_schemas.discovery_schemas import DISCOVERY_SCHEMAS
 from bus_schemas.envelope import Kind
 from bus_schemas.header_schemas import headers_schema
 
 Document = dict[str, Any]
 
+_PROGRESS: Document = {
+    "type": "object",
+    "properties": {"progress": {"type": "number"}, "total": {"type": "number"}, "message": {"type": "string"}},
+    "required": ["progress"],
+}
 _PROBLEM_TYPE = "application/problem+json"
 
 _MODELS: dict[str, tuple[BaseModel, ...]] = {
@@ -30,6 +35,10 @@ _MODELS: dict[str, tuple[BaseModel, ...]] = {
     "worker_heartbeat": (examples.WORKER_HEARTBEAT,),
     "worker_draining": (examples.WORKER_DRAINING,),
     "worker_left": (examples.WORKER_LEFT,),
+    "orchestrator_heartbeat": (examples.ORCHESTRATOR_HEARTBEAT,),
+    "orchestrator_left": (examples.ORCHESTRATOR_LEFT,),
+    "cache_flushed": (examples.CACHE_FLUSHED, examples.WHOLE_CACHE_FLUSHED),
+    "flush_acknowledged": (examples.FLUSH_ACKNOWLEDGED,),
 }
 
 
@@ -63,7 +72,7 @@ def _model_messages() -> Document:
         }
         for name, samples in _MODELS.items()
     }
-    asked = (envelope.AUTHORIZATION, envelope.TRACEPARENT, envelope.TRACESTATE)
+    asked = (envelope.AUTHORIZATION, envelope.PROGRESS, envelope.TRACEPARENT, envelope.TRACESTATE)
     told = (envelope.STATUS, "content-type")
     messages["query"]["headers"] = headers_schema(asked, required=())
     messages["answer"]["headers"] = headers_schema(told, required=told)
@@ -73,7 +82,17 @@ def _model_messages() -> Document:
     for example in messages["problem"]["examples"]:
         status = str(example["payload"]["status"])
         example["headers"] = {envelope.STATUS: status, "content-type": _PROBLEM_TYPE}
-    return messages
+    return messages | {"query_progress": _query_progress()}
+
+
+def _query_progress() -> Document:
+    headers = {envelope.KIND: Kind.PROGRESS.value, envelope.REQUEST_ID: examples.ANSWER.id}
+    return {
+        "summary": "How far a query has come, in the server's words; the last of those that come close together.",
+        "headers": headers_schema(headers, required=headers, kind=Kind.PROGRESS),
+        "payload": _PROGRESS,
+        "examples": [{"headers": headers, "payload": examples.PROGRESS}],
+    }
 
 
 def _call_messages() -> Document:
@@ -96,6 +115,13 @@ def _call_messages() -> Document:
         "accepted": _reply(
             "This worker holds the call; sent when the result takes more than a moment. No payload.",
             accepted_headers(examples.INSTANCE),
+        ),
+        "progress": _reply(
+            "The `params` of the server's `notifications/progress`, without the token. Only for a call that wants it; "
+            "the latest, a few times a second at most, and none after the outcome.",
+            progress_headers(examples.INSTANCE),
+            payload=_PROGRESS,
+            example=examples.PROGRESS,
         ),
         "result": _reply(
             "The MCP server's result object, byte for byte.",

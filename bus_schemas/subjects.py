@@ -6,6 +6,8 @@ QUERY = "mcp.v1.query"
 QUERY_QUEUE = "orchestrator"
 
 WORKER_EVENTS = "mcp.v1.event.worker.>"
+ORCHESTRATOR_EVENTS = "mcp.v1.event.orchestrator.*"
+CACHE_EVENTS = "mcp.v1.event.cache"
 
 
 def call(server: str, version: str) -> str:
@@ -36,6 +38,11 @@ def control(server: str, instance: str) -> str:
 def worker_event(server: str, instance: str) -> str:
     """Where one worker says what becomes of it."""
     return f"mcp.v1.event.worker.{server}.{instance}"
+
+
+def orchestrator_event(instance: str) -> str:
+    """Where one orchestrator says what becomes of it."""
+    return f"mcp.v1.event.orchestrator.{instance}"
 
 
 def service_verb(verb: str, server: str = "", instance: str = "") -> str:

@@ -18,11 +18,21 @@ from pydantic import BaseModel, ValidationError
 
 import bus_schemas
 from bus_schemas import examples
-from bus_schemas.calls import CallHeaders, CancelCall, ChunkHeaders, ErrorHeaders, ResultHeaders, accepted_headers
+from bus_schemas.cache import CacheFlushed, FlushAcknowledged
+from bus_schemas.calls import (
+    CallHeaders,
+    CancelCall,
+    ChunkHeaders,
+    ErrorHeaders,
+    ResultHeaders,
+    accepted_headers,
+    progress_headers,
+)
 from bus_schemas.control import Acknowledged, StateFound, decode_order
 from bus_schemas.envelope import Message
 from bus_schemas.errors import FieldError, Problem
 from bus_schemas.queries import Answer, Query, Timing
+from bus_schemas.replicas import decode_orchestrator_event
 from bus_schemas.workers import Catalogue, WorkerReport, decode_worker_event
 from services.runtime.errors import InvalidArgumentsError, UpstreamRefusedError
 from services.runtime.problems import problem_body
@@ -68,6 +78,11 @@ SAMPLES: dict[str, Sample] = {
     "worker_heartbeat": Sample(examples.WORKER_HEARTBEAT, from_json(decode_worker_event)),
     "worker_draining": Sample(examples.WORKER_DRAINING, from_json(decode_worker_event)),
     "worker_left": Sample(examples.WORKER_LEFT, from_json(decode_worker_event)),
+    "orchestrator_heartbeat": Sample(examples.ORCHESTRATOR_HEARTBEAT, from_json(decode_orchestrator_event)),
+    "orchestrator_left": Sample(examples.ORCHESTRATOR_LEFT, from_json(decode_orchestrator_event)),
+    "cache_flushed": Sample(examples.CACHE_FLUSHED, from_json(CacheFlushed.model_validate_json)),
+    "cache_flushed_whole": Sample(examples.WHOLE_CACHE_FLUSHED, from_json(CacheFlushed.model_validate_json)),
+    "flush_acknowledged": Sample(examples.FLUSH_ACKNOWLEDGED, from_json(FlushAcknowledged.model_validate_json)),
 }
 TOLERANT = sorted(name for name, sample in SAMPLES.items() if not isinstance(sample.value, Query))
 
@@ -138,11 +153,12 @@ def test_every_message_has_a_golden_file_that_shows_each_of_its_fields(kind: typ
 
 
 def test_every_golden_file_is_of_a_message() -> None:
-    assert {path.stem for path in GOLDEN.iterdir()} == {*SAMPLES, "accepted_headers"}
+    assert {path.stem for path in GOLDEN.iterdir()} == {*SAMPLES, "accepted_headers", "progress_headers"}
 
 
-def test_accepted_is_written_as_in_its_golden_file() -> None:
+def test_replies_without_an_outcome_are_written_as_in_their_golden_files() -> None:
     assert accepted_headers(examples.INSTANCE) == golden("accepted_headers")["full"]
+    assert progress_headers(examples.INSTANCE) == golden("progress_headers")["full"]
 
 
 def test_the_services_write_problems_as_in_the_golden_files() -> None:
