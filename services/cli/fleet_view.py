@@ -1,9 +1,12 @@
 """A snapshot as rows of text: servers with why they are down, workers, processes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from bus_schemas.names import SERVER_NAME
+from bus_schemas.workers import ServerFault, WorkerState
 from services.cli.location import Run
 from services.cli.processes import is_alive
 from services.cli.snapshot import Snapshot
@@ -11,6 +14,13 @@ from services.cli.snapshot import Snapshot
 SERVER_COLUMNS = ("SERVER", "STATUS", "VERSIONS", "TOOLS", "LATENCY", "WHY")
 WORKER_COLUMNS = ("WORKER", "SERVER", "VERSION", "STATE", "IN FLIGHT", "STARTED")
 PROCESS_COLUMNS = ("PROCESS", "PID", "STATE")
+
+_WHAT_IT_MEANS: Final[dict[str, str]] = {
+    ServerFault.PROCESS_EXITED: "it is started again each time, ever more slowly, after 15 s at most",
+    ServerFault.NOT_RESPONDING: "it is there and does not answer",
+    ServerFault.PROTOCOL_ERROR: "what answers there refuses us, or does not speak MCP",
+}
+_NO_LIVE_WORKER: Final = "No live worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +51,11 @@ def server_rows(snapshot: Snapshot, run: Run | None) -> list[ServerRow]:
     for name in sorted({*listed, *checked}):
         server, health = listed.get(name), checked.get(name)
         status = health.status if health else server.status if server else ""
-        why = health.error or "" if health else ""
-        if status != "connected" and run is not None and (log := newest_stderr(run.folder, name)):
-            why = f"{why}; its stderr: {log}" if why else f"its stderr: {log}"
+        why = ""
+        if status != "connected":
+            told = [_reason(health.error if health else None, name, snapshot)]
+            told.append("" if run is None else _where_to_look(run.folder, name))
+            why = "; ".join(filter(None, told))
         versions = server.versions if server else []
         rows.append(
             ServerRow(
@@ -91,14 +103,49 @@ def headline(snapshot: Snapshot) -> str:
     )
 
 
-def newest_stderr(state_dir: Path, server: str) -> Path | None:
-    """Return the newest file that holds the stderr of `server`, if there is one."""
+def _reason(error: str | None, server: str, snapshot: Snapshot) -> str:
+    """Return why a server is down, for somebody who does not know our words."""
+    if error is None:
+        return ""
+    waiting = {
+        worker.server
+        for worker in (snapshot.workers.workers if snapshot.workers else ())
+        if worker.state == WorkerState.UNAVAILABLE
+    }
+    if error == _NO_LIVE_WORKER and server in waiting:
+        # The health service counts workers with a session, and has no word for one that waits for its first.
+        return "Starting: its worker runs and waits for the server's first answer"
+    meaning = _WHAT_IT_MEANS.get(error)
+    return f"{error}: {meaning}" if meaning else error
+
+
+def _where_to_look(state_dir: Path, server: str) -> str:
+    """Return which file says more: what the server wrote, or its worker where the server has written nothing."""
     if not SERVER_NAME.match(server):  # the name came over the network, and is about to be a pattern
-        return None
+        return ""
+    folder = state_dir / "servers"
+    # With an instance in its name: of a process that a worker started; without: of one that the supervisor did.
+    stderr = [folder / f"{server}.log", *folder.glob(f"{server}.*.log")]
+    prefix = f"worker-{server}-"
+    logs = [
+        path
+        for path in (state_dir / "logs").glob(f"{prefix}*.log")
+        if path.stem.removeprefix(prefix).isdigit()  # else of another server, whose name begins like this one's
+    ]
+    if written := _newest(stderr, least_bytes=1):
+        return f"its stderr: {written}"
+    if log := _newest(logs):
+        return f"its worker's log: {log}"
+    return f"its stderr: {empty}" if (empty := _newest(stderr)) else ""
+
+
+def _newest(paths: Iterable[Path], *, least_bytes: int = 0) -> Path | None:
     dated = []
-    for path in (state_dir / "servers").glob(f"{server}.*.log"):
+    for path in paths:
         try:
-            dated.append((path.stat().st_mtime, path))
+            status = path.stat()
         except FileNotFoundError:  # its worker has just made room for newer ones
             continue
+        if status.st_size >= least_bytes:
+            dated.append((status.st_mtime, path))
     return max(dated, default=(0.0, None))[1]

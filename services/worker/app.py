@@ -4,8 +4,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
@@ -74,7 +73,9 @@ async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Li
         life.start(keeper.run(), name="session")
         callers = None
         if policy.session == "caller":
-            callers = await sessions.enter_async_context(_caller_sessions(assignment, settings, log_path))
+            callers = await sessions.enter_async_context(
+                CallerSessions(opener.open_another, most=settings.max_callers, idle_s=settings.caller_idle_s)
+            )
             life.start(callers.end_idle(), name="idle-callers")
         async with (
             open_bus(url, service="worker", instance=instance, life=life) as bus,
@@ -126,15 +127,6 @@ async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Li
                     life.start(announcement.follow(callers), name="callers")
                 log.info("worker started", extra={"server": server, "version": version, "instance": instance})
                 yield Worker(consumer, announcement, presence, settings)
-
-
-def _caller_sessions(assignment: Assignment, settings: WorkerSettings, log_path: Path) -> CallerSessions:
-    """Return the callers' sessions: each a process of its own, or one of the sessions of the server at the URL."""
-    connection = assignment.connection
-    if connection.url is not None:
-        connection = replace(connection, command=())  # the keeper of the shared session has started it
-    opener = SessionOpener(connection, era=assignment.policy.era, log_path=log_path)
-    return CallerSessions(opener.open, most=settings.max_callers, idle_s=settings.caller_idle_s)
 
 
 def _upstream_of(keeper: SessionKeeper, callers: CallerSessions | None) -> UpstreamOf:

@@ -12,7 +12,14 @@ from bus_schemas.digests import caller_digest
 from services.runtime.errors import DeadlinePassedError, NoWorkerError, OverloadedError, QueryError, UpstreamError
 from services.worker.mcp.keeper import OpenSession
 from services.worker.mcp.racing import first_result
-from services.worker.mcp.session import NOTHING, OpenError, Session, SessionForgottenError, fault_of
+from services.worker.mcp.session import (
+    NOTHING,
+    OpenError,
+    ProgressCallback,
+    Session,
+    SessionForgottenError,
+    fault_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +79,7 @@ class CallerSession:
         timeout_s: float,
         meta: Mapping[str, Any] = NOTHING,
         headers: Mapping[str, str] = NOTHING,
+        on_progress: ProgressCallback | None = None,
     ) -> bytes:
         """Send one request when the session is open; see `Session.request`.
 
@@ -83,7 +91,9 @@ class CallerSession:
             began = self._clock()
             session = await self._opened(timeout_s)
             left_s = timeout_s - (self._clock() - began)
-            result = await session.request(method, params, timeout_s=left_s, meta=meta, headers=headers)
+            result = await session.request(
+                method, params, timeout_s=left_s, meta=meta, headers=headers, on_progress=on_progress
+            )
         except UpstreamError as error:
             self._heard_of_trouble = True
             if isinstance(error, SessionForgottenError):

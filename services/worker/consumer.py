@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 from bus_schemas import subjects
 from bus_schemas.calls import CallHeaders, CancelCall
@@ -11,7 +12,8 @@ from services.runtime.bus import Bus, BusMessage, Subscription
 from services.runtime.bus.discovery import EndpointStats
 from services.runtime.errors import InternalError, NoWorkerError, QueryError, UpstreamError
 from services.worker.clocks import SenderClocks
-from services.worker.execution import Execution
+from services.worker.execution import Executed, Execution
+from services.worker.progress import telling_progress
 from services.worker.replies import Replies
 
 log = logging.getLogger(__name__)
@@ -161,7 +163,7 @@ class CallConsumer:
         began_ns = time.perf_counter_ns()
         self.stats.requests += 1
         try:
-            executed = await self._execution.run(body, flight.headers, flight.deadline)
+            executed = await self._execute(flight, body)
             await self._replies.result(flight.reply_to, executed, flight.deadline)
         except QueryError as error:
             await self._refuse(flight, error)
@@ -174,6 +176,12 @@ class CallConsumer:
             await self._refuse(flight, InternalError())
         finally:
             self.stats.processing_ns += time.perf_counter_ns() - began_ns
+
+    async def _execute(self, flight: _Flight, body: bytes) -> Executed:
+        if not flight.headers.wants_progress:
+            return await self._execution.run(body, flight.headers, flight.deadline)
+        async with telling_progress(partial(self._replies.progress, flight.reply_to)) as on_progress:
+            return await self._execution.run(body, flight.headers, flight.deadline, on_progress)
 
     async def _refuse(self, flight: _Flight, error: QueryError) -> None:
         self.stats.errors += 1

@@ -9,6 +9,7 @@ import msgspec
 
 from bus_schemas.calls import CallHeaders
 from services.runtime.errors import DeadlinePassedError, InternalError, OverloadedError
+from services.worker.mcp.session import ProgressCallback
 from services.worker.slots import Slots
 from services.worker.states import GivenStates
 
@@ -17,7 +18,14 @@ class Upstream(Protocol):
     """What execution needs of a session with the server."""
 
     async def request(
-        self, method: str, params: bytes, *, timeout_s: float, meta: dict[str, str], headers: dict[str, str]
+        self,
+        method: str,
+        params: bytes,
+        *,
+        timeout_s: float,
+        meta: dict[str, str],
+        headers: dict[str, str],
+        on_progress: ProgressCallback | None,
     ) -> bytes: ...
 
 
@@ -66,13 +74,16 @@ class Execution:
         self._timeout_s = timeout_s
         self._forward_headers = frozenset(forward_headers)
 
-    async def run(self, body: bytes, headers: CallHeaders, deadline: float) -> Executed:
+    async def run(
+        self, body: bytes, headers: CallHeaders, deadline: float, on_progress: ProgressCallback | None = None
+    ) -> Executed:
         """Return the server's result.
 
         Args:
             body: `{"method": …, "params": {…}}`.
             headers: what travelled beside it.
             deadline: when the caller stops waiting, by time.monotonic().
+            on_progress: is called with what the server says of its progress; None: it is not asked to.
 
         Raises:
             QueryError: why there is no result; its branch says whether the call may have run.
@@ -96,6 +107,7 @@ class Execution:
                 timeout_s=min(deadline - started, self._timeout_s),
                 meta=_trace(headers),
                 headers=self._forwarded(headers),
+                on_progress=on_progress,
             )
             # Before anybody can have the state: its continuation may come over another orchestrator.
             self._states.note(result)

@@ -4,7 +4,7 @@ import asyncio
 import time
 from contextlib import suppress
 
-from bus_schemas.calls import ErrorHeaders, Headers, ResultHeaders, accepted_headers
+from bus_schemas.calls import ErrorHeaders, Headers, ResultHeaders, accepted_headers, progress_headers
 from bus_schemas.inboxes import bulk_inbox
 from services.runtime.bus import Bus, BusAwayError
 from services.runtime.bus.chunks import INLINE_BYTES, cut
@@ -31,6 +31,11 @@ class Replies:
         """Tell who holds the call; not worth waiting for."""
         with suppress(BusAwayError):
             await self._bus.publish(to, b"", headers=accepted_headers(self._instance))
+
+    async def progress(self, to: str, params: bytes) -> None:
+        """Tell how far a call has come; not worth waiting for."""
+        with suppress(BusAwayError, MessageTooLargeError):
+            await self._bus.publish(to, params, headers=progress_headers(self._instance))
 
     async def result(self, to: str, executed: Executed, deadline: float) -> None:
         """Deliver a result by `deadline` (of time.monotonic()), or give it up."""

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from bus_schemas.calls import Headers
@@ -32,6 +32,8 @@ class Outgoing:
     headers: Headers
     body: bytes
     deadline: float
+    again_after_s: float = _AGAIN_AFTER_S
+    """How long it waits if it comes back; each time twice as long: an orchestrator that has died never takes it."""
 
 
 class Returns:
@@ -69,9 +71,11 @@ class Returns:
                 return
 
     async def take_back(self, message: BusMessage) -> None:
-        """Send again what came back, unless nobody waits for it any more."""
+        """Send again what came back, unless nobody will wait for it any more by then."""
         outgoing = self._sent.pop(message.subject.rpartition(".")[2], None)
-        if outgoing is None or not has_no_responders(message) or time.monotonic() >= outgoing.deadline:
+        if outgoing is None or not has_no_responders(message):
+            return
+        if time.monotonic() + outgoing.again_after_s >= outgoing.deadline:
             return
         task = asyncio.create_task(self._send_again(outgoing))
         self._going_again.add(task)
@@ -89,8 +93,8 @@ class Returns:
             await asyncio.wait(self._going_again)
 
     async def _send_again(self, outgoing: Outgoing) -> None:
-        await asyncio.sleep(_AGAIN_AFTER_S)
-        await self.send(outgoing)
+        await asyncio.sleep(outgoing.again_after_s)
+        await self.send(replace(outgoing, again_after_s=2 * outgoing.again_after_s))
 
 
 @asynccontextmanager

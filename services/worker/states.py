@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from bus_schemas.digests import state_digest
+from services.runtime.outlines import decode_outline
 
 KEPT_S: Final = 600.0
 """As long as the official SDK honours a state that it has given out."""
@@ -34,7 +35,7 @@ class GivenStates:
         if b"input_required" not in result:  # nearly every result; reading a large one takes its time
             return
         try:
-            unfinished = _decoder.decode(result)
+            unfinished = decode_outline(_decoder, result)
         except msgspec.DecodeError:
             return
         if unfinished.result_type != "input_required" or unfinished.request_state is None:

@@ -1,4 +1,7 @@
-"""A continuation reaches the process that asked: only that one can open the state that it gave out."""
+"""A server may ask for whatever a continuation can carry, and that reaches the process that asked.
+
+Only that one can open the state that it gave out.
+"""
 
 from typing import Any
 
@@ -43,6 +46,37 @@ async def test_a_continuation_reaches_the_process_that_asked_over_any_orchestrat
             said = answered.json["result"]["content"][0]["text"]
             asker, buyer = said.removeprefix("asked by ").split(", bought from ")
             assert asker == buyer
+
+
+ASKS = {
+    "elicitation/create": ("book", {"name": "Ann"}, {"action": "accept", "content": {"row": 7}}, "row 7 for Ann"),
+    "sampling/createMessage": (
+        "write",
+        {},
+        {"role": "assistant", "model": "m1", "content": {"type": "text", "text": "hello"}},
+        "m1 wrote hello",
+    ),
+    "roots/list": ("count_roots", {}, {"roots": [{"uri": "file:///one"}, {"uri": "file:///two"}]}, "2 roots"),
+}
+
+
+@pytest.mark.parametrize("method", ASKS)
+@pytest.mark.parametrize("edge", ["http", "bus"])
+async def test_a_tool_for_which_the_sdk_asks_the_caller_gets_what_it_wants(edge: str, method: str) -> None:
+    tool, arguments, response, said = ASKS[method]
+    query = {"server": "shop", "tool": tool, "arguments": arguments}
+    async with fleet({"shop": SERVERS["branch"]}, workers={"shop": 2}) as running:
+        asked = await running.asking(edge)(query)
+        assert asked.status == 200, asked.body
+        result = asked.json["result"]
+        assert result["resultType"] == "input_required"
+        ((key, request),) = result["inputRequests"].items()
+        assert request["method"] == method
+        given = {"input_responses": {key: response}, "request_state": result["requestState"]}
+        answered = await running.asking(edge)(query | given)
+        assert answered.status == 200, answered.body
+        assert answered.json["result"]["resultType"] == "complete"
+        assert answered.json["result"]["content"][0]["text"] == said
 
 
 async def test_a_continuation_reaches_the_alternate_that_asked() -> None:

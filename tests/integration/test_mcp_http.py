@@ -2,50 +2,24 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from contextlib import AsyncExitStack
 
 import anyio
 import pytest
 
-from services.runtime.config.connections import Connection
 from services.runtime.errors import (
     DeadlineExceededError,
     NoWorkerError,
-    ResultTooLargeError,
     UpstreamError,
     UpstreamRefusedError,
 )
 from services.worker.mcp import client
-from services.worker.mcp.opening import SessionOpener
-from services.worker.mcp.session import MAX_RESULT_BYTES, OpenError, Session
-from tests.support.mcp_servers.raw_http import Handler, RawServer, Request, raw_server
+from services.worker.mcp.session import OpenError
+from tests.support.http_sessions import ODD_RESULT, call, opened, opener, response
+from tests.support.mcp_servers.raw_http import Handler, Request, raw_server
 from tests.support.servers import free_port
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
-
-ODD = b'{ "n":1.0e5,"big":123456789012345678901234567890,"u":"\\u00fc\xc3\xbc","n":0.10, "x":{"y":[{}]}}'
-
-
-def opener(url: str) -> SessionOpener:
-    """What opens sessions with the server at `url`."""
-    return SessionOpener(Connection(transport="http", url=url, cwd=Path(), headers={"x-secret": "configured"}))
-
-
-@asynccontextmanager
-async def opened(handler: Handler) -> AsyncIterator[tuple[RawServer, Session]]:
-    async with raw_server(handler) as server, opener(server.url).open() as session:
-        yield server, session
-
-
-async def call(session: Session, timeout_s: float = 10, **options: object) -> bytes:
-    return await session.request("tools/call", b'{"name":"x","arguments":{}}', timeout_s=timeout_s, **options)  # type: ignore[arg-type]
-
-
-def response(request: Request, result: bytes = ODD) -> bytes:
-    return b'{"jsonrpc":"2.0","id":%d,"result":%s}' % (request.json["id"], result)
 
 
 async def refuse_redirect(request: Request, reader: asyncio.StreamReader) -> None:
@@ -118,10 +92,10 @@ async def test_a_fault_of_the_server_fails_the_call_which_is_sent_only_once(faul
 
 async def test_a_result_is_the_servers_own_bytes() -> None:
     async def handler(request: Request, reader: asyncio.StreamReader) -> None:
-        await request.result(ODD)
+        await request.result(ODD_RESULT)
 
     async with opened(handler) as (_, session):
-        assert await call(session) == ODD
+        assert await call(session) == ODD_RESULT
 
 
 async def test_a_request_says_what_the_protocol_wants_and_nothing_of_the_caller_that_was_not_given() -> None:
@@ -150,7 +124,11 @@ async def test_a_request_says_what_the_protocol_wants_and_nothing_of_the_caller_
     assert read.json["params"]["_meta"] == {
         "traceparent": "00-1",
         "io.modelcontextprotocol/clientInfo": {"name": "c"},
-        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientCapabilities": {
+            "elicitation": {"form": {}, "url": {}},
+            "sampling": {"tools": {}},
+            "roots": {},
+        },
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     }
     assert "mcp-name" not in listed.headers
@@ -193,102 +171,6 @@ async def test_an_error_is_the_servers_own_bytes_whatever_the_status() -> None:
         with pytest.raises(UpstreamRefusedError) as refusal:
             await call(session)
     assert refusal.value.mcp_error == error
-
-
-STREAMS = {
-    "plain": b"event: message\ndata: %s\n\n",
-    "crlf and comments": b": hello\r\n\r\nid: 7\r\nretry: 10\r\ndata: %s\r\n\r\n",
-    "carriage returns": b"data: %s\r\r",
-    "no space": b"data:%s\n\n",
-    "byte order mark": b"\xef\xbb\xbfdata: %s\n\n",
-    "an empty event first": b"id: 1\ndata:\n\ndata: %s\n\n",
-}
-
-
-@pytest.mark.parametrize("form", STREAMS.values(), ids=STREAMS.keys())
-@pytest.mark.parametrize("in_pieces", [False, True])
-async def test_a_response_may_come_as_an_event_in_any_form(form: bytes, *, in_pieces: bool) -> None:
-    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
-        await request.begin_events()
-        stream = form % response(request)
-        for piece in [stream[i : i + 1] for i in range(len(stream))] if in_pieces else [stream]:
-            await request.write(piece)
-            await asyncio.sleep(0)
-        await request.wait_until_closed(reader)
-
-    async with opened(handler) as (_, session):
-        with anyio.fail_after(10):
-            assert await call(session) == ODD
-
-
-async def test_an_event_of_several_lines_of_data_is_one_message() -> None:
-    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
-        await request.begin_events()
-        await request.write(b'data: {"jsonrpc":"2.0",\ndata: "id":%d,"result":{}}\n\n' % request.json["id"])
-
-    async with opened(handler) as (_, session):
-        assert await call(session) == b"{}"
-
-
-async def test_progress_comes_before_the_response_on_its_stream() -> None:
-    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
-        await request.begin_events()
-        for _ in range(2):
-            await request.write(b'data: {"jsonrpc":"2.0","method":"notifications/progress","params":{"p": 1.0}}\n\n')
-        await request.write(b"data: %s\n\n" % response(request))
-
-    progress: list[bytes] = []
-    async with opened(handler) as (server, session):
-        assert await call(session, on_progress=progress.append) == ODD
-    assert progress == [b'{"p": 1.0}'] * 2
-    assert server.requests[0].json["params"]["_meta"]["progressToken"] == server.requests[0].json["id"]
-
-
-@pytest.mark.parametrize("as_event", [False, True])
-@pytest.mark.parametrize("size", [3_000_000, MAX_RESULT_BYTES])
-async def test_a_result_up_to_the_cap_arrives(size: int, *, as_event: bool) -> None:
-    result = b'{"x":"' + b"x" * (size - 8) + b'"}'
-
-    async def handler(request: Request, reader: asyncio.StreamReader) -> None:
-        if as_event:
-            await request.begin_events()
-            await request.write(b"data: %s\n\n" % response(request, result))
-        else:
-            await request.result(result)
-
-    async with opened(handler) as (_, session):
-        assert await call(session) == result
-
-
-async def announce_too_much(request: Request, reader: asyncio.StreamReader) -> None:
-    await request.write(b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: 99999999\r\n\r\n{")
-    await request.wait_until_closed(reader)
-
-
-async def answer_one_byte_too_many(request: Request, reader: asyncio.StreamReader) -> None:
-    await request.result(b'{"x":"' + b"x" * (MAX_RESULT_BYTES - 7) + b'"}')
-
-
-async def send_for_ever(request: Request, reader: asyncio.StreamReader) -> None:
-    await request.write(b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n")
-    while True:
-        await request.write(b" " * 2**20)
-
-
-async def send_an_event_for_ever(request: Request, reader: asyncio.StreamReader) -> None:
-    await request.begin_events()
-    while True:
-        await request.write(b"data: " + b"x" * 2**20 + b"\n")
-
-
-TOO_LARGE = [announce_too_much, answer_one_byte_too_many, send_for_ever, send_an_event_for_ever]
-
-
-@pytest.mark.parametrize("excess", TOO_LARGE, ids=lambda excess: excess.__name__)
-async def test_a_result_over_the_cap_is_not_read_on(excess: Handler) -> None:
-    async with opened(excess) as (_, session):
-        with anyio.fail_after(20), pytest.raises(ResultTooLargeError):
-            await call(session, timeout_s=30)
 
 
 async def test_a_timeout_and_a_cancellation_close_the_stream() -> None:
@@ -402,94 +284,3 @@ async def test_a_server_that_is_not_mcp_is_told_as_such() -> None:
             async with opener(server.url).open():
                 pass
     assert error.value.fault == "Protocol error"
-
-
-INITIALIZED = b'{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{"name":"old","version":"1"}}'
-
-
-class OldServer:
-    """A server of the handshake era, which can forget its sessions."""
-
-    def __init__(self, *, unknown_session: int = 404) -> None:
-        self.sessions: list[str] = []
-        self.known: set[str] = set()
-        self.unknown_session = unknown_session
-        self.seen: list[Request] = []
-        self.hold = asyncio.Event()
-        self.hold.set()
-
-    async def handle(self, request: Request, reader: asyncio.StreamReader) -> None:
-        self.seen.append(request)
-        session = request.headers.get("mcp-session-id")
-        method = request.json["method"] if request.body else request.method
-        if request.headers.get("mcp-protocol-version") == "2026-07-28":
-            await request.answer(b"Bad Request", status=400, kind="text/plain")
-        elif method == "initialize":
-            self.sessions.append(f"s{len(self.sessions)}")
-            self.known.add(self.sessions[-1])
-            await request.answer(response(request, INITIALIZED), headers=f"mcp-session-id: {self.sessions[-1]}\r\n")
-        elif session not in self.known:
-            error = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"unknown session"}}'
-            await request.answer(error, status=self.unknown_session)
-        elif method.startswith("notifications/") or method == "DELETE":
-            await request.answer(status=202)
-        else:
-            await self.hold.wait()
-            await request.result(b"{}")
-
-    def methods(self) -> list[str]:
-        return [request.json["method"] if request.body else request.method for request in self.seen]
-
-
-async def test_a_server_of_the_handshake_era_is_greeted_and_left_as_it_wants() -> None:
-    old = OldServer()
-    async with raw_server(old.handle, discovers=False) as server, opener(server.url).open() as session:
-        assert session.server_info.protocol_version == "2025-06-18"
-        assert await call(session) == b"{}"
-    assert old.methods() == [
-        "server/discover",
-        "initialize",
-        "notifications/initialized",
-        "tools/call",
-        "DELETE",
-    ]
-    called = old.seen[3]
-    assert called.headers["mcp-session-id"] == "s0"
-    assert called.headers["mcp-protocol-version"] == "2025-06-18"
-    assert "mcp-method" not in called.headers
-    assert called.json["params"] == {"name": "x", "arguments": {}}
-
-
-@pytest.mark.parametrize("status", [400, 404])
-async def test_calls_that_meet_a_forgotten_session_shake_hands_once_and_are_answered(status: int) -> None:
-    old = OldServer(unknown_session=status)
-    async with raw_server(old.handle, discovers=False) as server, opener(server.url).open() as session:
-        old.known.clear()
-        with anyio.fail_after(10):
-            assert await asyncio.gather(*(call(session) for _ in range(20))) == [b"{}"] * 20
-        assert old.sessions == ["s0", "s1"]
-
-
-async def test_a_server_that_forgets_every_session_is_an_upstream_error() -> None:
-    old = OldServer()
-    async with raw_server(old.handle, discovers=False) as server, opener(server.url).open() as session:
-        old.known = NothingEver()
-        with anyio.fail_after(5), pytest.raises(UpstreamError):
-            await call(session)
-
-
-class NothingEver(set[str]):
-    def add(self, element: str) -> None:
-        pass
-
-
-async def test_in_the_handshake_era_a_cancelled_call_is_said_to_be_so() -> None:
-    old = OldServer()
-    async with raw_server(old.handle, discovers=False) as server, opener(server.url).open() as session:
-        old.hold.clear()
-        with pytest.raises(DeadlineExceededError):
-            await call(session, timeout_s=0.2)
-        await until(lambda: "notifications/cancelled" in old.methods())
-        cancelled = old.seen[-1]
-        assert cancelled.json["params"]["requestId"] == old.seen[-2].json["id"]
-        assert cancelled.headers["mcp-session-id"] == "s0"

@@ -1,6 +1,7 @@
 """A reply that nobody is there to take goes out again until somebody is, or nobody waits any more."""
 
 import time
+from typing import Any
 
 import anyio
 import pytest
@@ -39,6 +40,26 @@ async def test_a_reply_that_nobody_waits_for_any_more_is_given_up(nats: NatsServ
         await returns.send(Outgoing(worker.bus, INBOX, {"mcp-kind": "result"}, b"{}", time.monotonic() + 0.2))
         with anyio.fail_after(5):
             await returns.settle()
+
+
+async def test_a_reply_that_keeps_coming_back_goes_out_ever_more_seldom(
+    nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connected(nats.url) as worker, open_returns(worker.bus) as returns:
+        published: list[str] = []
+        publish = worker.bus.publish
+
+        async def count(subject: str, payload: bytes, **about: Any) -> None:
+            published.append(subject)
+            await publish(subject, payload, **about)
+
+        monkeypatch.setattr(worker.bus, "publish", count)
+        await returns.send(Outgoing(worker.bus, INBOX, {"mcp-kind": "result"}, b"{}", time.monotonic() + 3))
+        with anyio.fail_after(5):
+            await returns.settle()
+
+    # At once, and after 0.05, 0.1, 0.2, 0.4 and 0.8 s; once more would be over the deadline.
+    assert 2 <= published.count(INBOX) <= 6
 
 
 async def test_a_reply_that_is_taken_goes_out_once(nats: NatsServer) -> None:

@@ -36,7 +36,7 @@ def test_the_default_configuration_starts_both_examples() -> None:
     assert policy.servers.keys() == connections.keys()
     assert connections["database_mcp"].transport == "stdio"
     assert connections["database_mcp"].command == (sys.executable, "-m", "examples.database_mcp")
-    assert connections["product_metadata_mcp"].transport == "http"
+    assert connections["product_metadata_mcp"].transport == "auto"
     assert connections["product_metadata_mcp"].command[-2:] == ("--port", "8002")
     assert connections["product_metadata_mcp"].url == "http://127.0.0.1:8002/mcp"
 
@@ -64,10 +64,20 @@ def test_a_command_runs_in_the_folder_of_the_file_unless_cwd_says_otherwise(path
 
 @pytest.mark.parametrize(
     ("keys", "transport"),
-    [("command: x", "stdio"), ("url: 'http://h/'", "http"), ("url: 'https://h/', command: x, transport: sse", "sse")],
+    [
+        ("command: x", "stdio"),
+        ("url: 'http://h/'", "auto"),
+        ("url: 'http://h/', transport: http", "http"),
+        ("url: 'https://h/', command: x, transport: sse", "sse"),
+    ],
 )
 def test_the_transport_follows_from_the_keys(path: Path, keys: str, transport: str) -> None:
     assert connection(path, keys).transport == transport
+
+
+def test_the_type_that_a_desktop_client_gives_a_url_is_no_transport(path: Path) -> None:
+    path.write_text("mcpServers: {a: {type: sse, url: 'http://h/sse', timeout: 60, autoApprove: [x]}}")
+    assert load_config(path, {}).connections["a"].transport == "auto"
 
 
 def test_private_values_are_expanded_everywhere(path: Path) -> None:
@@ -96,7 +106,7 @@ def test_nothing_private_is_shown(path: Path) -> None:
         """url: 'http://s3cret/', headers: {X-Key: s3cret}, command: [s3cret], env: {K: s3cret}, cwd: s3cret,
         oauth: {token_url: 'http://s3cret/', client_id: s3cret, client_secret: s3cret, scope: s3cret}""",
     )
-    assert repr(made) == "Connection(transport='http')"
+    assert repr(made) == "Connection(transport='auto')"
     assert "s3cret" not in f"{made} {made.oauth!r}"
 
 

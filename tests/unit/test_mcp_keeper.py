@@ -1,142 +1,21 @@
 """The keeper, with sessions that do what the test says and a clock that the test moves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
 
-import anyio
 import pytest
 
 from bus_schemas.workers import ServerFault
-from services.runtime.errors import DeadlineExceededError, NoWorkerError, QueryError, UpstreamError
+from services.runtime.errors import DeadlineExceededError, NoWorkerError, UpstreamError
 from services.worker.mcp.keeper import SessionKeeper, Status
-from services.worker.mcp.session import NOTHING, ListedCatalogue, OpenError, ProgressCallback, ServerInfo
+from services.worker.mcp.session import ListedCatalogue
+from tests.support.kept_sessions import FakeSession, World, call, keeping, latency, settle, state
 
 pytestmark = pytest.mark.anyio
-
-
-class World:
-    """The clock, and the server that may or may not be there."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.fault: ServerFault | None = None
-        self.opened: list[FakeSession] = []
-        self._sleepers: list[tuple[float, asyncio.Event]] = []
-
-    async def sleep(self, seconds: float) -> None:
-        if seconds > 0:
-            woken = asyncio.Event()
-            self._sleepers.append((self.now + seconds, woken))
-            await woken.wait()
-
-    async def advance(self, seconds: float) -> None:
-        """Let time pass, a tenth of a second at a time, and everybody do what is due."""
-        until = self.now + seconds
-        while self.now < until - 1e-9:
-            self.now = round(self.now + 0.1, 6)
-            for sleeper in [sleeper for sleeper in self._sleepers if sleeper[0] <= self.now + 1e-9]:
-                self._sleepers.remove(sleeper)
-                sleeper[1].set()
-            await settle()
-
-    @asynccontextmanager
-    async def open_session(self) -> AsyncIterator["FakeSession"]:
-        if self.fault is not None:
-            raise OpenError(self.fault)
-        session = FakeSession(self)
-        self.opened.append(session)
-        yield session
-        session.is_closed = True
-
-
-async def settle() -> None:
-    for _ in range(12):
-        await asyncio.sleep(0)
-
-
-class FakeSession:
-    renews = True
-    server_info = ServerInfo(name="fake", version="1", protocol_version="2026-07-28", era="modern")
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.last_heard_at = world.now
-        self.lost: asyncio.Future[ServerFault] = asyncio.get_running_loop().create_future()
-        self.changed = asyncio.Event()
-        self.tools: list[dict[str, Any]] = [{"name": "a"}]
-        self.probe_error: Callable[[], QueryError] | None = None
-        self.probes = 0
-        self.listings = 0
-        self.changes_when_listed = False
-        self.calls: list[asyncio.Future[bytes]] = []
-        self.is_closed = False
-
-    async def request(
-        self,
-        method: str,
-        params: bytes,
-        *,
-        timeout_s: float,
-        meta: Mapping[str, Any] = NOTHING,
-        headers: Mapping[str, str] = NOTHING,
-        on_progress: ProgressCallback | None = None,
-    ) -> bytes:
-        call: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self.calls.append(call)
-        return await call
-
-    async def catalogue(self) -> ListedCatalogue:
-        self.listings += 1
-        if self.changes_when_listed:
-            self.changed.set()
-        return ListedCatalogue(tools=list(self.tools))
-
-    async def probe(self, timeout_s: float) -> float:
-        self.probes += 1
-        if self.probe_error is not None:
-            raise self.probe_error()
-        self.last_heard_at = self.world.now
-        return 0.012
-
-    async def lists_changed(self) -> None:
-        await self.changed.wait()
-        self.changed.clear()
-
-    async def closed(self) -> ServerFault:
-        return await asyncio.shield(self.lost)
 
 
 @pytest.fixture
 def world() -> World:
     return World()
-
-
-@asynccontextmanager
-async def keeping(world: World, *, owns_process: bool = True) -> AsyncIterator[SessionKeeper]:
-    keeper = SessionKeeper(world.open_session, owns_process=owns_process, clock=lambda: world.now, sleep=world.sleep)
-    task = asyncio.create_task(keeper.run())
-    await settle()
-    try:
-        with anyio.fail_after(10):
-            yield keeper
-        assert not task.done() or task.result()
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-def latency(keeper: SessionKeeper) -> float | None:
-    return keeper.latency_s
-
-
-def state(keeper: SessionKeeper) -> str:
-    return keeper.status.state
-
-
-def call(keeper: SessionKeeper, timeout_s: float = 30) -> "asyncio.Task[bytes]":
-    return asyncio.create_task(keeper.request("tools/call", b"{}", timeout_s=timeout_s))
 
 
 async def test_a_session_that_opens_is_up_with_its_catalogue(world: World) -> None:
@@ -302,41 +181,3 @@ async def test_a_failed_call_is_followed_by_a_probe_at_once(world: World) -> Non
         await settle()
         # One for all three: failing calls must not become a flood of probes.
         assert session.probes == before + 1
-
-
-async def test_a_change_of_the_lists_is_told(world: World) -> None:
-    async with keeping(world) as keeper:
-        statuses = keeper.statuses()
-        assert (await anext(statuses)).catalogue == ListedCatalogue(tools=[{"name": "a"}])
-        world.opened[0].tools.append({"name": "b"})
-        world.opened[0].changed.set()
-        await world.advance(0.3)
-        status = await anext(statuses)
-        assert status.catalogue == ListedCatalogue(tools=[{"name": "a"}, {"name": "b"}])
-        await statuses.aclose()  # type: ignore[attr-defined]
-
-
-async def test_a_server_whose_lists_change_whenever_they_are_read_is_not_read_in_a_hot_loop(world: World) -> None:
-    async with keeping(world):
-        session = world.opened[0]
-        session.changes_when_listed = True
-        session.changed.set()
-        await world.advance(3)
-        assert 10 <= session.listings <= 1 + 15
-
-
-async def test_lists_are_read_again_when_a_server_is_back(world: World) -> None:
-    async with keeping(world) as keeper:
-        world.opened[0].probe_error = DeadlineExceededError
-        await world.advance(2.1)
-        world.opened[0].tools.append({"name": "b"})
-        world.opened[0].probe_error = None
-        await world.advance(0.8)
-        assert keeper.status.catalogue == ListedCatalogue(tools=[{"name": "a"}, {"name": "b"}])
-
-
-async def test_lists_are_read_again_now_and_then(world: World) -> None:
-    async with keeping(world) as keeper:
-        world.opened[0].tools.append({"name": "b"})
-        await world.advance(61)
-        assert keeper.status.catalogue == ListedCatalogue(tools=[{"name": "a"}, {"name": "b"}])

@@ -52,11 +52,25 @@ def test_a_result_is_the_bytes_that_came(result: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"[]", b"7", b'{"id":{}}', b'{"result":NaN}', b'{"result":"\xff"}', b'{"result":"\\ud800"}', b"[" * 10**5],
+    [b"", b"[]", b"7", b'{"id":{}}', b'{"result":NaN}', b'{"result":"\xff"}', b'{"result":"\\ud80"}', b"[" * 10**5],
 )
 def test_what_is_no_message_is_refused(data: bytes) -> None:
     with pytest.raises(NoMessageError):
         decode_message(data)
+
+
+@pytest.mark.parametrize("value", [b"[" * 5000 + b"]" * 5000, b'"\\ud800"', b'{"\\udc00":' * 2000 + b"1" + b"}" * 2000])
+def test_a_result_may_be_deep_and_hold_half_a_surrogate_pair(value: bytes) -> None:
+    result = b'{"x": %s }' % value
+    assert outcome(decode_message(b'{"jsonrpc":"2.0","result": %s, "id":3}' % result)) == result
+
+
+def test_an_error_may_be_deep_and_hold_half_a_surrogate_pair() -> None:
+    error = b'{"message":"\\ud800","data":' + b"[" * 5000 + b"]" * 5000 + b',"code":-7}'
+    with pytest.raises(UpstreamRefusedError) as refusal:
+        outcome(decode_message(b'{"id":1,"error":%s}' % error))
+    assert refusal.value.mcp_error == error
+    assert decode_error(error).code == -7
 
 
 def test_requests_and_notifications_are_no_responses() -> None:
@@ -82,8 +96,16 @@ def test_a_result_must_be_an_object_of_bearable_size() -> None:
 
 def test_the_id_of_a_broken_response_is_found_where_that_is_possible() -> None:
     assert salvage_id(b'{"result":{"x":NaN,"y":"\xff"},"id":9}') == 9
-    assert salvage_id(b"no json") is None
-    assert salvage_id(b"[1]") is None
+    assert salvage_id(b'{"id":9,"result":{"x":' + b"[" * 10**5) == 9
+    assert salvage_id(b'{"result":' + b"[" * 10**5 + b"]" * 10**5 + b',"id":9}') == 9
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"no json", b"[1]", b'{"id":[1],"x":NaN}', b'{"id":{},"x":NaN}', b'{"id":true,"x":NaN}', b"[" * 10**5],
+)
+def test_what_has_no_id_is_nobodys(data: bytes) -> None:
+    assert salvage_id(data) is None
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The callers' own sessions of one worker: opened by a call, lost aloud, ended when nobody comes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -36,7 +36,9 @@ class FakeSession:
         self.lost = asyncio.Event()
         self.is_open = True
 
-    async def request(self, *_: Any, **__: Any) -> bytes:
+    async def request(self, *_: Any, on_progress: Callable[[bytes], None] | None = None, **__: Any) -> bytes:
+        if on_progress is not None:
+            on_progress(b'{"progress":1}')
         if self.error is not None:
             raise self.error
         return b"%d" % self.number
@@ -79,6 +81,15 @@ async def test_each_caller_has_a_session_of_its_own_and_keeps_it() -> None:
         assert callers.digests() == [caller_digest("ann"), caller_digest("bob")]
         assert not any(session.renews for session in server.sessions)
     assert not any(session.is_open for session in server.sessions)
+
+
+async def test_progress_reaches_the_caller_that_asked_for_it() -> None:
+    heard: list[bytes] = []
+    async with CallerSessions(Server().open, most=9, idle_s=300) as callers:
+        session = callers.of("ann", was_lost=False)
+        await session.request("tools/call", b"{}", timeout_s=5, on_progress=heard.append)
+        await ask(callers, "bob")
+    assert heard == [b'{"progress":1}']
 
 
 async def test_a_session_that_was_lost_unseen_is_told_once_and_then_replaced() -> None:

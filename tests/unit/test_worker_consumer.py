@@ -11,9 +11,10 @@ import pytest
 from bus_schemas.calls import CallHeaders, CancelCall
 from bus_schemas.envelope import KIND, Kind
 from services.runtime.bus import Bus, BusAwayError, BusMessage
+from services.runtime.errors import UpstreamError
 from services.worker import consumer as consumer_module
 from services.worker.consumer import CallConsumer
-from services.worker.execution import Execution
+from services.worker.execution import Executed, Execution
 from services.worker.replies import Replies
 from services.worker.returns import Returns
 from tests.support.waiting import until
@@ -30,6 +31,7 @@ class FakeBus:
         self.is_there = True
         self.asked_in_vain = 0
         self.published: list[str] = []
+        self.bodies: list[bytes] = []
         self.handler: Any = None
 
     @property
@@ -43,10 +45,11 @@ class FakeBus:
     async def fence(self) -> None:
         pass
 
-    async def publish(self, _subject: str, _body: bytes, *, headers: Mapping[str, str], reply: str = "") -> None:
+    async def publish(self, _subject: str, body: bytes, *, headers: Mapping[str, str], reply: str = "") -> None:
         if not self.connected:
             raise BusAwayError
         self.published.append(headers[KIND])
+        self.bodies.append(body)
 
 
 class EndlessExecution:
@@ -60,21 +63,43 @@ class EndlessExecution:
         await asyncio.Event().wait()
 
 
+class TellingExecution:
+    """Calls whose server tells of its progress if asked, again when its answer has come, and one of them fails."""
+
+    def __init__(self) -> None:
+        self.on_progress: Any = None
+        self.error: Exception | None = None
+
+    async def run(self, _body: bytes, _headers: CallHeaders, _deadline: float, on_progress: Any = None) -> Executed:
+        self.on_progress = on_progress
+        for number in range(1, 4):
+            if on_progress is not None:
+                on_progress(b'{"progressToken":7,"progress":%d}' % number)
+        if self.error is not None:
+            raise self.error
+        return Executed(b"{}", 0, 0)
+
+
 class Worker:
     """A consumer that takes calls, and what is around it."""
 
-    def __init__(self) -> None:
+    def __init__(self, execution: Any = None) -> None:
         self.bus = FakeBus()
-        self.execution = EndlessExecution()
+        self.execution = execution or EndlessExecution()
         bus = cast("Bus", self.bus)
         replies = Replies(bus, bus, Returns(bus), instance="i")
         self.consumer = CallConsumer(
             bus, cast("Execution", self.execution), replies, server="a", version="1", instance="i"
         )
 
-    async def call(self, request_id: str) -> None:
+    async def call(self, request_id: str, *, wants_progress: bool = False) -> None:
         headers = CallHeaders(
-            request_id, timeout_ms=60_000, sent_at_ms=int(time.time() * 1000), attempt=1, principal="p"
+            request_id,
+            timeout_ms=60_000,
+            sent_at_ms=int(time.time() * 1000),
+            attempt=1,
+            principal="p",
+            wants_progress=wants_progress,
         )
         nobody = cast("Any", None)
         await self.bus.handler(
@@ -87,8 +112,8 @@ class Worker:
 
 
 @asynccontextmanager
-async def taking_calls() -> AsyncIterator[Worker]:
-    worker = Worker()
+async def taking_calls(execution: Any = None) -> AsyncIterator[Worker]:
+    worker = Worker(execution)
     await worker.consumer.open()
     acknowledging = asyncio.create_task(worker.consumer.acknowledge_held())
     try:
@@ -131,3 +156,37 @@ async def test_who_holds_a_call_is_told_once_and_as_soon_as_the_bus_is_there(mon
         await worker.call("2")
         await until(lambda: len(worker.bus.published) > 1)
         assert worker.bus.published == [Kind.ACCEPTED] * 2
+
+
+async def test_progress_goes_to_who_wants_it_before_the_outcome_and_never_after() -> None:
+    execution = TellingExecution()
+    async with taking_calls(execution) as worker:
+        await worker.call("1", wants_progress=True)
+        await until(lambda: worker.consumer.in_flight == 0)
+        execution.on_progress(b'{"progressToken":7,"progress":4}')
+        execution.error = UpstreamError()
+        await worker.call("2", wants_progress=True)
+        await until(lambda: worker.consumer.in_flight == 0)
+    assert worker.bus.published == [Kind.PROGRESS, Kind.RESULT, Kind.PROGRESS, Kind.ERROR]
+    assert worker.bus.bodies == [b'{"progress":3}', b"{}", b'{"progress":3}', b""]
+
+
+async def test_a_server_is_not_asked_for_progress_that_nobody_wants() -> None:
+    execution = TellingExecution()
+    async with taking_calls(execution) as worker:
+        await worker.call("1")
+        await until(lambda: worker.consumer.in_flight == 0)
+    assert execution.on_progress is None
+    assert worker.bus.published == [Kind.RESULT]
+
+
+async def test_progress_is_dropped_while_the_bus_is_away_and_the_answer_is_not() -> None:
+    execution = TellingExecution()
+    async with taking_calls(execution) as worker:
+        worker.bus.is_there = False
+        await worker.call("1", wants_progress=True)
+        await until(lambda: worker.bus.asked_in_vain > 2)
+        worker.bus.is_there = True
+        await until(lambda: worker.consumer.in_flight == 0)
+    assert worker.bus.published[-1] == Kind.RESULT
+    assert Kind.PROGRESS not in worker.bus.published

@@ -6,6 +6,7 @@ import pytest
 
 from bus_schemas.calls import CallHeaders
 from services.worker.execution import Execution
+from services.worker.mcp.session import ProgressCallback
 from services.worker.slots import Slots
 from services.worker.states import GivenStates
 
@@ -16,7 +17,14 @@ class Upstream:
     """Keeps the headers of the one request."""
 
     async def request(
-        self, method: str, params: bytes, *, timeout_s: float, meta: dict[str, str], headers: dict[str, str]
+        self,
+        method: str,
+        params: bytes,
+        *,
+        timeout_s: float,
+        meta: dict[str, str],
+        headers: dict[str, str],
+        on_progress: ProgressCallback | None = None,
     ) -> bytes:
         self.headers = headers
         return b"{}"

@@ -27,6 +27,12 @@ def test_of_too_many_the_one_given_out_longest_ago_is_forgotten() -> None:
     assert [states.holds(state_digest(state)) for state in "abc"] == [True, False, True]
 
 
+def test_a_state_is_found_in_a_deep_result() -> None:
+    states = GivenStates(clock=lambda: 0.0)
+    states.note(b'{"inputRequests":' + b"[" * 5000 + b"]" * 5000 + b"," + unfinished("s")[1:])
+    assert states.holds(state_digest("s"))
+
+
 def test_what_only_looks_like_an_unfinished_result_gives_out_no_state() -> None:
     states = GivenStates(clock=lambda: 0.0)
     for result in (
@@ -34,6 +40,7 @@ def test_what_only_looks_like_an_unfinished_result_gives_out_no_state() -> None:
         b'{"resultType":"input_required"}',
         b'{"resultType":"input_required","requestState":7}',
         b'{"content":[{"text":"input_required"}]}',
+        b'{"resultType":"input_required","requestState":' + b"[" * 5000 + b"]" * 5000 + b"}",
     ):
         states.note(result)
     assert not states.holds(state_digest("s"))

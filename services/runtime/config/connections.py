@@ -18,6 +18,7 @@ from services.runtime.config.headers import header_value, sent_header
 from services.runtime.config.policy import Policy
 
 Transport = Literal["http", "sse", "stdio"]
+"""What the file may name: streamable HTTP, the old HTTP+SSE, or the pipes of a process."""
 
 
 def _url(url: str) -> str:
@@ -85,7 +86,7 @@ class OAuth(_Private):
 class Connection:
     """How one server is reached. Nothing but the transport is ever shown."""
 
-    transport: Transport
+    transport: Transport | Literal["auto"]  # auto: streamable HTTP, or HTTP+SSE if that is what the URL speaks
     cwd: Path = field(repr=False)
     command: tuple[str, ...] = field(default=(), repr=False)  # program and arguments; with `url`: its own process
     url: str | None = field(default=None, repr=False)
@@ -134,7 +135,7 @@ class _PrivatePart(_Private):
         if command and command[0] == "python":
             command = (sys.executable, *command[1:])
         return Connection(
-            transport=self.transport or ("http" if self.url else "stdio"),
+            transport=self.transport or ("auto" if self.url else "stdio"),
             cwd=folder / (self.cwd or ""),
             command=command,
             url=self.url,

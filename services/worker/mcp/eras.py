@@ -1,13 +1,19 @@
-"""The two forms of the protocol: what they add to a request, and how they greet a server."""
+"""The two forms of the protocol: what they add to a request, how they greet a server, and how they listen to it."""
 
+import logging
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 import msgspec
 
-from services.runtime.errors import UpstreamError
+from services.runtime.errors import UpstreamError, UpstreamRefusedError
+from services.worker.mcp.messages import decode_error
+from services.worker.mcp.racing import never
 from services.worker.mcp.session import EraName, ServerInfo
+from services.worker.mcp.transport import LISTS
+
+log = logging.getLogger(__name__)
 
 MODERN_VERSION: Final = "2026-07-28"
 LEGACY_VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
@@ -15,16 +21,28 @@ CLIENT_INFO: Final = {"name": "busbar", "version": version("busbar")}
 
 _RESERVED: Final = "io.modelcontextprotocol/"
 _SERVER_INFO: Final = _RESERVED + "serverInfo"
+_CLIENT_CAPABILITIES: Final[Mapping[str, Any]] = {
+    "elicitation": {"form": {}, "url": {}},
+    "sampling": {"tools": {}},
+    "roots": {},
+}
+"""What a server may ask for by `input_required`: all that a caller's continuation can carry."""
 
 
 class Caller(Protocol):
-    """What an era needs in order to greet a server."""
+    """What an era needs in order to greet a server and to listen to it."""
 
     async def request(self, method: str, params: bytes, *, timeout_s: float) -> bytes:
         """See `Session.request`."""
 
     async def notify(self, method: str) -> None:
         """Send a notification without params."""
+
+    async def subscribe(self, method: str, params: bytes) -> None:
+        """Send a request whose response comes when the server has no more to say; return then."""
+
+    async def hear(self) -> None:
+        """Listen to the server's own stream; see `Transport.listen`."""
 
 
 class Era(Protocol):
@@ -51,6 +69,9 @@ class Era(Protocol):
             QueryError: as for any request.
         """
 
+    async def listen(self, caller: Caller, capabilities: Mapping[str, Any]) -> None:
+        """Hear what a server with these capabilities says unasked; see `Session.listen`."""
+
 
 class ModernEra:
     """2026-07-28: no sessions; every request says everything about itself."""
@@ -64,7 +85,7 @@ class ModernEra:
         """See `Era.meta`."""
         meta = {
             _RESERVED + "clientInfo": CLIENT_INFO,
-            _RESERVED + "clientCapabilities": {},
+            _RESERVED + "clientCapabilities": _CLIENT_CAPABILITIES,
             **callers,
             _RESERVED + "protocolVersion": MODERN_VERSION,
         }
@@ -81,6 +102,18 @@ class ModernEra:
             raise UpstreamError
         about = found.meta.get(_SERVER_INFO)
         return _server_info(about, MODERN_VERSION, self.name, found.capabilities, found.instructions)
+
+    async def listen(self, caller: Caller, capabilities: Mapping[str, Any]) -> None:
+        """Subscribe to the changes of those lists that the server says it tells about."""
+        told = {f"{kind}ListChanged": True for kind in LISTS if _tells_changes(capabilities.get(kind))}
+        if told:
+            try:
+                await caller.subscribe("subscriptions/listen", msgspec.json.encode({"notifications": told}))
+            except UpstreamRefusedError as error:
+                log.info("the subscription was refused", extra={"rpc_code": decode_error(error.mcp_error).code})
+            else:
+                return
+        await never()
 
 
 class LegacyEra:
@@ -116,6 +149,10 @@ class LegacyEra:
         await caller.notify("notifications/initialized")
         return _server_info(found.server_info, self._version, self.name, found.capabilities, found.instructions)
 
+    async def listen(self, caller: Caller, capabilities: Mapping[str, Any]) -> None:
+        """Listen to the stream that a server may have beside those of requests; many tell what they do not declare."""
+        await caller.hear()
+
 
 class _Discovered(msgspec.Struct, rename="camel"):
     supported_versions: list[str]
@@ -137,8 +174,12 @@ T = TypeVar("T")
 def _decode(kind: type[T], result: bytes) -> T:
     try:
         return msgspec.json.decode(result, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise UpstreamError from error
+
+
+def _tells_changes(capability: Any) -> bool:
+    return isinstance(capability, dict) and capability.get("listChanged") is True
 
 
 def _with_token(meta: dict[str, Any], progress_token: int | None) -> Mapping[str, Any]:

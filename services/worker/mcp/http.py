@@ -18,10 +18,14 @@ from services.worker.mcp.errands import Errands
 from services.worker.mcp.lines import EventSplitter, TooLongError
 from services.worker.mcp.messages import Message, NoMessageError, decode_message, encode_answer, encode_cancellation
 from services.worker.mcp.oauth import TokenSource
-from services.worker.mcp.session import MAX_RESULT_BYTES
+from services.worker.mcp.racing import first_result, never
+from services.worker.mcp.session import MAX_RESULT_BYTES, ProgressCallback
 from services.worker.mcp.transport import Exchange, ListChanges, SessionExpiredError
 
+_EVENTS: Final = "text/event-stream"
 _SESSION_ID: Final = "mcp-session-id"
+_NOT_NOW: Final = frozenset({408, 409, 429})
+"""Of a stream that is asked for; 409: the server has not yet seen that the one before has ended."""
 _MAX_BODY_BYTES: Final = MAX_RESULT_BYTES + 2**16
 
 
@@ -51,6 +55,8 @@ class HttpTransport:
         self._errands = Errands()
         self._list_changes = ListChanges()
         self._session_id: str | None = None
+        self._renewed = asyncio.Event()
+        """Set, and replaced, when the session gets another id."""
         self.last_heard_at = time.monotonic()
 
     async def exchange(self, exchange: Exchange) -> Message:
@@ -77,6 +83,10 @@ class HttpTransport:
         except aiohttp.ClientError as error:
             raise NoWorkerError from error
 
+    async def listen(self, headers: Mapping[str, str]) -> None:
+        """See `Transport.listen`. The stream belongs to a session: for the next one it is opened anew."""
+        await first_result(self._hear(headers), self._renewed.wait())
+
     async def lists_changed(self) -> None:
         """See `Session.lists_changed`."""
         await self._list_changes.wait()
@@ -84,8 +94,7 @@ class HttpTransport:
     async def closed(self) -> ServerFault:
         """See `Session.closed`. That a server which is not ours is away is for the probe to find."""
         if self._process is None:
-            never: asyncio.Future[ServerFault] = asyncio.get_running_loop().create_future()
-            return await never
+            return await never()
         await self._process.wait()
         return ServerFault.PROCESS_EXITED
 
@@ -102,14 +111,35 @@ class HttpTransport:
             headers = {**headers, _SESSION_ID: session_id}
         return self._client.request("POST", self._url, headers, data=message, exchange=exchange)
 
+    async def _hear(self, headers: Mapping[str, str]) -> None:
+        asking = {**headers, "accept": _EVENTS}
+        if self._session_id is not None:
+            asking[_SESSION_ID] = self._session_id
+        try:
+            async with self._client.request("GET", self._url, asking) as response:
+                if response.status in _NOT_NOW or response.status >= 500:
+                    raise UpstreamError
+                if response.status == 200 and response.content_type == _EVENTS:
+                    # What was listed before may be old: nothing is said twice.
+                    self._list_changes.note()
+                    await self._from_events(response, headers)
+                    return
+        except aiohttp.ClientError as error:
+            raise UpstreamError from error
+        # 405: the server offers none. 404: it has none, or not for this session, which the next request will renew.
+        await never()
+
     async def _delete(self, session_id: str) -> None:
         with contextlib.suppress(aiohttp.ClientError):
             async with self._client.request("DELETE", self._url, {_SESSION_ID: session_id}):
                 pass
 
     async def _response(self, response: aiohttp.ClientResponse, exchange: Exchange, session_id: str | None) -> Message:
-        if response.content_type == "text/event-stream":
-            message = await self._from_events(response, exchange)
+        if response.content_type == _EVENTS:
+            found = await self._from_events(response, exchange.headers, exchange.on_progress)
+            if found is None:
+                raise UpstreamError
+            message = found
         else:
             message = self._decoded(await _body(response))
         if message.id is None and session_id is not None and response.status in {400, 404}:
@@ -117,11 +147,19 @@ class HttpTransport:
             raise SessionExpiredError
         if not message.is_response or message.id not in (exchange.request_id, None):
             raise UpstreamError
-        if _SESSION_ID in response.headers:
-            self._session_id = response.headers[_SESSION_ID]
+        self._keep_session_id(response.headers.get(_SESSION_ID))
         return message
 
-    async def _from_events(self, response: aiohttp.ClientResponse, exchange: Exchange) -> Message:
+    def _keep_session_id(self, given: str | None) -> None:
+        if given not in (None, self._session_id):
+            self._session_id = given
+            self._renewed.set()
+            self._renewed = asyncio.Event()
+
+    async def _from_events(
+        self, response: aiohttp.ClientResponse, headers: Mapping[str, str], on_progress: ProgressCallback | None = None
+    ) -> Message | None:
+        """Read until a response comes; None if the stream ends without one."""
         events = EventSplitter(_MAX_BODY_BYTES)
         try:
             async for chunk in response.content.iter_any():
@@ -129,17 +167,17 @@ class HttpTransport:
                     message = self._decoded(event.data)
                     if message.is_response:
                         return message
-                    await self._take(message, exchange)
+                    await self._take(message, headers, on_progress)
         except TooLongError as error:
             raise ResultTooLargeError from error
-        raise UpstreamError
+        return None
 
-    async def _take(self, message: Message, exchange: Exchange) -> None:
-        """Take what comes before the response on its stream."""
+    async def _take(self, message: Message, headers: Mapping[str, str], on_progress: ProgressCallback | None) -> None:
+        """Take what is no response."""
         if message.id is not None:
-            await self.notify(encode_answer(message), exchange.headers)
-        elif message.method == "notifications/progress" and exchange.on_progress is not None:
-            exchange.on_progress(bytes(message.params))
+            await self.notify(encode_answer(message), headers)
+        elif message.method == "notifications/progress" and on_progress is not None:
+            on_progress(bytes(message.params))
         else:
             self._list_changes.heed(message)
 

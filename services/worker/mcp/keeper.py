@@ -11,7 +11,15 @@ from typing import Any, Literal, Never
 
 from bus_schemas.workers import ServerFault
 from services.runtime.errors import DeadlineExceededError, NotExecutedError, NoWorkerError, QueryError, UpstreamError
-from services.worker.mcp.keeping import KeepingPolicy, Verdict, failures_after, judge_failed_probe, restart_delay_s
+from services.worker.mcp.keeping import (
+    KeepingPolicy,
+    Verdict,
+    failures_after,
+    judge_failed_probe,
+    relist_delay_s,
+    restart_delay_s,
+)
+from services.worker.mcp.listening import keep_listening
 from services.worker.mcp.racing import first_result
 from services.worker.mcp.session import (
     NOTHING,
@@ -76,6 +84,7 @@ class SessionKeeper:
         self._changed = asyncio.Event()
         self._suspected = asyncio.Event()
         self._relist_due = asyncio.Event()
+        self._recovered = asyncio.Event()
         self._deadlines: dict[object, float] = {}
         self._ran_out_at = -math.inf
         """When a call last ran out of its time."""
@@ -166,7 +175,15 @@ class SessionKeeper:
                 self._session = session
                 self._tell(state="up", fault=None, catalogue=catalogue, server_info=session.server_info)
                 log.info("session open", extra={"era": session.server_info.era, "tools": len(catalogue.tools)})
-                fault = await first_result(session.closed(), self._relist(session), self._watch(session))
+                fault = await first_result(
+                    session.closed(),
+                    self._watch(session),
+                    self._relist(session),
+                    self._heed(session),
+                    keep_listening(
+                        session, anew=self._recovered, policy=self._policy, clock=self._clock, sleep=self._sleep
+                    ),
+                )
                 # Down before the session closes: no call may be handed a closing one.
                 self._tell(state="down", fault=fault)
         except OpenError as error:
@@ -219,16 +236,25 @@ class SessionKeeper:
     def _recover(self) -> None:
         if self._status.state != "up":
             self._relist_due.set()
+            self._recovered.set()
             self._tell(state="up", fault=None)
+
+    async def _heed(self, session: Session) -> Never:
+        """Note that the lists have changed; however often that is said meanwhile, they are read once."""
+        while True:
+            await session.lists_changed()
+            self._relist_due.set()
 
     async def _relist(self, session: Session) -> Never:
         """List again when the server says so, when it is back, and now and then: not every server says so."""
+        in_vain = 0
         while True:
-            await first_result(
-                session.lists_changed(), self._relist_due.wait(), self._sleep(self._policy.relist_every_s)
-            )
-            # Some servers say that their lists have changed whenever they are listed.
-            await self._sleep(self._policy.probe_apart_s)
+            began_at = self._clock()
+            await first_result(self._relist_due.wait(), self._sleep(self._policy.relist_every_s))
+            if self._clock() - began_at >= self._policy.stable_after_s:
+                in_vain = 0
+            await self._sleep(relist_delay_s(in_vain, self._policy))
+            # Before they are read: what is said from here on is about what is not seen by this reading.
             self._relist_due.clear()
             try:
                 catalogue = await session.catalogue()
@@ -238,6 +264,7 @@ class SessionKeeper:
                 await self._sleep(self._policy.probe_every_s)
                 self._relist_due.set()
             else:
+                in_vain = in_vain + 1 if catalogue == self._status.catalogue else 0
                 self._tell(catalogue=catalogue)
 
     def _tell(self, **changes: Any) -> None:

@@ -41,12 +41,24 @@ def restart_delay_s(failures: int, *, owns_process: bool, policy: KeepingPolicy)
         owns_process: whether opening a session starts a process.
         policy: the numbers.
     """
-    if not owns_process:
-        return policy.retry_url_s
+    return backoff_s(failures, policy) if owns_process else policy.retry_url_s
+
+
+def backoff_s(failures: int, policy: KeepingPolicy) -> float:
+    """Return the wait after so many failures in a row, in seconds: none at first, then ever longer, to a limit."""
     if failures <= 1:
         return 0.0
     # The exponent is held down because 2 ** 5000 is no float.
     return min(policy.first_restart_s * 2.0 ** min(failures - 2, 16), policy.longest_restart_s)
+
+
+def relist_delay_s(in_vain: int, policy: KeepingPolicy) -> float:
+    """Return the wait between the word that lists have changed and reading them, in seconds.
+
+    Long enough that a burst is one reading. Some servers say that their lists have changed whenever they are listed:
+    the more readings in a row were `in_vain`, finding what was known, the longer it gets.
+    """
+    return min(policy.probe_apart_s * 2.0 ** min(in_vain, 16), policy.longest_restart_s)
 
 
 def failures_after(failures: int, *, up_s: float, policy: KeepingPolicy) -> int:

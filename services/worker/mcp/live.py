@@ -89,6 +89,21 @@ class LiveSession:
         except TimeoutError:
             raise (DeadlineExceededError if exchange.was_sent else DeadlinePassedError) from None
 
+    async def subscribe(self, method: str, params: bytes) -> None:
+        """Send a request whose response comes when the server has no more to say; return then.
+
+        Raises:
+            QueryError: as for `request`.
+        """
+        request_id = next(self._ids)
+        message = encode_request(request_id, method, params, self._era.meta(NOTHING, None))
+        headers = self._headers(method, params, NOTHING)
+        outcome(await self._transport.exchange(Exchange(request_id, message, headers, is_subscription=True)))
+
+    async def hear(self) -> None:
+        """Listen to the server's own stream; see `Transport.listen`."""
+        await self._transport.listen(self._era.headers())
+
     async def notify(self, method: str) -> None:
         """Send a notification without params."""
         await self._transport.notify(encode_notification(method, {}), self._era.headers())
@@ -113,6 +128,10 @@ class LiveSession:
             if self._era.must_answer_probe:
                 raise UpstreamError from error
         return time.monotonic() - began
+
+    async def listen(self) -> None:
+        """See `Session.listen`."""
+        await self._era.listen(self, self._server_info.capabilities)
 
     async def lists_changed(self) -> None:
         """See `Session.lists_changed`."""

@@ -8,16 +8,20 @@ from typing import Any, Final
 import msgspec
 
 from services.runtime.errors import ResultTooLargeError, UpstreamError, UpstreamRefusedError
+from services.runtime.outlines import decode_outline
 from services.worker.mcp.session import MAX_RESULT_BYTES
 
 METHOD_NOT_FOUND: Final = -32601
 UNSUPPORTED_PROTOCOL_VERSION: Final = -32022
 
+KEPT_ENDS_BYTES: Final = 256
+"""Of a response that cannot be read: enough for its id, at whichever end it is."""
+
 _NOTHING = msgspec.Raw()
 
 
 class NoMessageError(ValueError):
-    """Not a JSON-RPC message: another form, not JSON (NaN, lone surrogates), not UTF-8, or nested too deep."""
+    """Not a JSON-RPC message: another form, not JSON (NaN), not UTF-8, or too deep and too large to be looked at."""
 
 
 class Message(msgspec.Struct):
@@ -59,26 +63,29 @@ def decode_message(data: bytes) -> Message:
         if not data.isascii():
             # The decoder passes over the bytes of raw parts without a look at their encoding.
             str(data, "utf-8")
-        return _message_decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return decode_outline(_message_decoder, data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise NoMessageError from error
 
 
 def decode_error(error: bytes | None) -> McpError:
     """Return what a JSON-RPC error object says; code 0 if it is none."""
     try:
-        return _error_decoder.decode(error or b"{}")
+        return decode_outline(_error_decoder, error or b"{}")
     except msgspec.DecodeError:
         return McpError()
 
 
-def salvage_id(data: bytes) -> Any:
+def salvage_id(data: bytes) -> int | float | str | None:
     """Return the `id` of a message that `decode_message` refuses, if it has one; None otherwise."""
     try:
         message = json.loads(data.decode(errors="replace"))
-    except (ValueError, RecursionError):
+    except RecursionError:
+        return id_at_ends(data[:KEPT_ENDS_BYTES] + data[-KEPT_ENDS_BYTES:])
+    except ValueError:
         return None
-    return message.get("id") if isinstance(message, dict) else None
+    request_id = message.get("id") if isinstance(message, dict) else None
+    return request_id if isinstance(request_id, int | float | str) and not isinstance(request_id, bool) else None
 
 
 def id_at_ends(line: bytes) -> int | None:

@@ -1,7 +1,8 @@
 """Opening a session: the transport that the configuration names, and the era that the server speaks."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, Never
 
@@ -19,7 +20,7 @@ from services.worker.mcp.oauth import TokenSource
 from services.worker.mcp.racing import first_result
 from services.worker.mcp.server_process import START_LIMIT_S, server_process, until_listening
 from services.worker.mcp.session import EraName, OpenError, fault_of
-from services.worker.mcp.sse import open_sse
+from services.worker.mcp.sse import open_sse, refuses_post
 from services.worker.mcp.stdio import open_stdio
 from services.worker.mcp.transport import Transport
 
@@ -28,9 +29,11 @@ SILENCE_LIMIT_S: Final = 10.0
 
 _ERAS: Final[dict[EraName, type[ModernEra] | type[LegacyEra]]] = {"modern": ModernEra, "legacy": LegacyEra}
 
+_AWAY: Final = frozenset({ServerFault.CONNECTION_REFUSED, ServerFault.CONNECTION_TIMEOUT})
+
 
 class SessionOpener:
-    """Opens sessions with one server, and remembers which era it speaks."""
+    """Opens sessions with one server, and remembers over which transport and in which era it speaks."""
 
     def __init__(
         self, connection: Connection, *, era: Literal["auto", "modern", "legacy"] = "auto", log_path: Path | None = None
@@ -46,9 +49,10 @@ class SessionOpener:
         self._required: EraName | None = None if era == "auto" else era
         if connection.transport == "sse":
             self._required = "legacy"
-        self._known: EraName | None = self._required
         self._log_path = log_path
         self._tokens = None if connection.oauth is None else TokenSource(connection.oauth)
+        self._era = self._required
+        self._transport = connection.transport
 
     @property
     def owns_process(self) -> bool:
@@ -57,28 +61,47 @@ class SessionOpener:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[LiveSession]:
-        """Open a session: start the process if it is ours, find the era, greet the server.
+        """Open a session: start the process if it is ours, find transport and era, greet the server.
 
         Raises:
             OpenError: the server cannot be reached, or speaks no form of MCP that we know.
         """
+        async with self._open(self._connection) as session:
+            yield session
+
+    @asynccontextmanager
+    async def open_another(self) -> AsyncIterator[LiveSession]:
+        """Open one more session beside that of `open()`, which has started the process if it listens at a URL.
+
+        Raises:
+            OpenError: as `open()` does.
+        """
+        connection = self._connection
+        if connection.url is not None:
+            connection = replace(connection, command=())
+        async with self._open(connection) as session:
+            yield session
+
+    @asynccontextmanager
+    async def _open(self, connection: Connection) -> AsyncIterator[LiveSession]:
         fault = ServerFault.NOT_RESPONDING
         for eras, limit_s in self._attempts():
             async with AsyncExitStack() as stack:
                 try:
-                    transport = await stack.enter_async_context(self._open_transport())
-                    session = await first_result(_lost(transport), self._greeted(transport, eras, limit_s))
+                    session = await self._session(stack, connection, eras, limit_s)
                 except OpenError as error:
                     fault = error.fault
                 except QueryError as error:
                     fault = fault_of(error)
                 else:
-                    self._known = session.server_info.era
+                    self._era = session.server_info.era
                     yield session
                     return
-            if fault in {ServerFault.CONNECTION_REFUSED, ServerFault.CONNECTION_TIMEOUT}:
+            # Over HTTP a refusal of one era leaves the next to be tried at once, and so has been one of all.
+            if fault in _AWAY or (fault is ServerFault.PROTOCOL_ERROR and connection.url is not None):
                 break
-        self._known = self._required
+        # Another release may be there the next time.
+        self._era, self._transport = self._required, connection.transport
         raise OpenError(fault)
 
     def _attempts(self) -> Sequence[tuple[Sequence[EraName], float]]:
@@ -89,24 +112,44 @@ class SessionOpener:
         """
         if self._required is not None:
             return [([self._required], START_LIMIT_S)]
-        if self._known is not None:
-            return [(sorted(_ERAS, key=lambda era: era != self._known), START_LIMIT_S)]
+        if self._era is not None:
+            return [(sorted(_ERAS, key=lambda era: era != self._era), START_LIMIT_S)]
         return [(["modern", "legacy"], SILENCE_LIMIT_S), (["legacy", "modern"], START_LIMIT_S)]
 
-    @asynccontextmanager
-    async def _open_transport(self) -> AsyncIterator[Transport]:
-        connection = self._connection
+    async def _session(
+        self, stack: AsyncExitStack, connection: Connection, eras: Sequence[EraName], limit_s: float
+    ) -> LiveSession:
+        """Return a session; what it stands on is open for as long as `stack` is."""
         if connection.url is None:
-            async with open_stdio(connection, self._log_path) as over_pipes:
-                yield over_pipes
-            return
-        async with AsyncExitStack() as stack:
-            process = None
-            if connection.command:
-                process = await stack.enter_async_context(server_process(connection, self._log_path, pipes=False))
-                await until_listening(process, connection.url)
-            open_url = open_sse if connection.transport == "sse" else open_http
-            yield await stack.enter_async_context(open_url(connection, process, self._tokens))
+            return await self._over(open_stdio(connection, self._log_path), stack, eras, limit_s)
+        process = None
+        if connection.command:
+            process = await stack.enter_async_context(server_process(connection, self._log_path, pipes=False))
+            await until_listening(process, connection.url)
+        if self._transport != "sse":
+            try:
+                return await self._over(open_http(connection, process, self._tokens), stack, eras, limit_s)
+            except UpstreamError:
+                may_be_old = self._transport == "auto" and self._required != "modern"
+                if not (may_be_old and await refuses_post(connection, self._tokens)):
+                    raise
+        session = await self._over(open_sse(connection, process, self._tokens), stack, ["legacy"], limit_s)
+        self._transport = "sse"
+        return session
+
+    async def _over(
+        self,
+        opening: AbstractAsyncContextManager[Transport],
+        stack: AsyncExitStack,
+        eras: Sequence[EraName],
+        limit_s: float,
+    ) -> LiveSession:
+        """Return a session over one transport, which is closed with `stack`, or at once if there is none."""
+        async with AsyncExitStack() as attempt:
+            transport = await attempt.enter_async_context(opening)
+            session = await first_result(_lost(transport), self._greeted(transport, eras, limit_s))
+            await stack.enter_async_context(attempt.pop_all())
+            return session
 
     async def _greeted(self, transport: Transport, eras: Sequence[EraName], limit_s: float) -> LiveSession:
         for era in eras:

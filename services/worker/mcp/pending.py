@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from services.runtime.errors import QueryError, ResultTooLargeError, UpstreamError
+from services.runtime.outlines import decode_outline
 from services.worker.mcp.lines import CutLine
 from services.worker.mcp.messages import Message, NoMessageError, decode_message, encode_answer, id_at_ends, salvage_id
 from services.worker.mcp.transport import Exchange, ListChanges
@@ -20,10 +21,15 @@ MAX_MESSAGE_BYTES: Final = 32 * 2**20
 """Above the cap on results, so that what is a little too large costs its own call and not the session."""
 
 
+class _Cancelled(msgspec.Struct):
+    request_id: int | float | str | None = msgspec.field(default=None, name="requestId")
+
+
 class _ProgressToken(msgspec.Struct):
     progress_token: int | float | str | None = msgspec.field(default=None, name="progressToken")
 
 
+_cancelled_decoder = msgspec.json.Decoder(_Cancelled)
 _token_decoder = msgspec.json.Decoder(_ProgressToken)
 
 
@@ -75,6 +81,8 @@ class PendingExchanges:
             return encode_answer(message)
         elif message.method == "notifications/progress":
             self._progress(message)
+        elif message.method == "notifications/cancelled":
+            self._end_subscription(message)
         else:
             self._list_changes.heed(message)
         return None
@@ -96,9 +104,19 @@ class PendingExchanges:
         else:
             response.set_result(outcome)
 
+    def _end_subscription(self, notification: Message) -> None:
+        """End what the server will say no more to; anything else that it cancels are requests of its own."""
+        try:
+            request_id = decode_outline(_cancelled_decoder, bytes(notification.params)).request_id
+        except msgspec.DecodeError:
+            return
+        exchange, _ = self._waiting.get(request_id, (None, None))
+        if exchange is not None and exchange.is_subscription:
+            self._resolve(request_id, UpstreamError())
+
     def _progress(self, notification: Message) -> None:
         try:
-            token = _token_decoder.decode(notification.params).progress_token
+            token = decode_outline(_token_decoder, bytes(notification.params)).progress_token
         except msgspec.DecodeError:
             return
         exchange, _ = self._waiting.get(token, (None, None))

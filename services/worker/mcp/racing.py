@@ -1,8 +1,8 @@
-"""Waiting for whichever comes first."""
+"""Waiting for whichever comes first, and for what never comes."""
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Never, TypeVar
 
 T = TypeVar("T")
 
@@ -17,3 +17,9 @@ async def first_result(*awaitables: Awaitable[T]) -> T:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def never() -> Never:
+    """Wait until cancelled."""
+    while True:
+        await asyncio.get_running_loop().create_future()

@@ -129,6 +129,16 @@ class Session(Protocol):
             QueryError: there was none within `timeout_s`.
         """
 
+    async def listen(self) -> None:
+        """Hear what the server says unasked, where that takes a stream of its own; return when that has ended.
+
+        What is heard about the lists comes to `lists_changed`. Where the server offers no such stream, or none is
+        needed, it never returns.
+
+        Raises:
+            QueryError: there is no stream now, or it broke; it may be opened again.
+        """
+
     async def lists_changed(self) -> None:
         """Return when the server has said, since this was last awaited, that what it offers has changed."""
 

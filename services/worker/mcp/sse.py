@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Never
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from bus_schemas.workers import ServerFault
@@ -15,19 +16,49 @@ from services.runtime.config.connections import Connection
 from services.runtime.errors import NoWorkerError, UpstreamError
 from services.runtime.processes import GuardedProcess
 from services.worker.mcp.client import Client, open_client
+from services.worker.mcp.eras import CLIENT_INFO, LEGACY_VERSIONS
 from services.worker.mcp.errands import Errands
 from services.worker.mcp.lines import Event, EventSplitter
-from services.worker.mcp.messages import Message, encode_cancellation
+from services.worker.mcp.messages import Message, encode_cancellation, encode_request
 from services.worker.mcp.oauth import TokenSource
 from services.worker.mcp.pending import MAX_MESSAGE_BYTES, PendingExchanges
-from services.worker.mcp.racing import first_result
+from services.worker.mcp.racing import first_result, never
 from services.worker.mcp.session import OpenError
 from services.worker.mcp.transport import Exchange
 
 log = logging.getLogger(__name__)
 
 ENDPOINT_TIMEOUT_S: Final = 10.0
+"""How long the server may take to answer, and then to name its endpoint."""
+
 _EXIT_S: Final = 0.5
+_KEPT_OUT: Final = frozenset({401, 403})
+_GREETING: Final = encode_request(
+    1,
+    "initialize",
+    msgspec.json.encode({"protocolVersion": LEGACY_VERSIONS[0], "capabilities": {}, "clientInfo": CLIENT_INFO}),
+    {},
+)
+
+
+async def refuses_post(connection: Connection, tokens: TokenSource | None = None) -> bool:
+    """Whether the URL refuses a greeting by POST with a 4xx, as a server of this transport does.
+
+    The specification's own rule for telling the two apart ("Backwards compatibility" of 2025-03-26 and later). One that
+    does not let us in says nothing of its transport. The caller knows that the answer is no JSON-RPC.
+
+    Raises:
+        NoWorkerError: it wants a token, and there is none.
+    """
+    try:
+        async with (
+            asyncio.timeout(ENDPOINT_TIMEOUT_S),
+            open_client(connection.headers, tokens) as client,
+            client.request("POST", connection.url or "", {}, data=_GREETING) as response,
+        ):
+            return 400 <= response.status < 500 and response.status not in _KEPT_OUT
+    except (aiohttp.ClientError, TimeoutError):
+        return False
 
 
 @asynccontextmanager
@@ -40,21 +71,25 @@ async def open_sse(
         OpenError: there is no server, or not one of this kind.
         NoWorkerError: it wants a token, and there is none.
     """
-    async with open_client(connection.headers, tokens) as client:
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(open_client(connection.headers, tokens))
         try:
-            async with client.request("GET", connection.url or "", {"accept": "text/event-stream"}) as stream:
-                if stream.status != 200 or stream.content_type != "text/event-stream":
-                    raise OpenError(ServerFault.PROTOCOL_ERROR)
-                transport = SseTransport(client, stream, process)
-                try:
-                    await transport.find_endpoint()
-                    yield transport
-                finally:
-                    await transport.close()
+            async with asyncio.timeout(ENDPOINT_TIMEOUT_S):
+                stream = await stack.enter_async_context(
+                    client.request("GET", connection.url or "", {"accept": "text/event-stream"})
+                )
         except aiohttp.ConnectionTimeoutError as error:
             raise OpenError(ServerFault.CONNECTION_TIMEOUT) from error
         except aiohttp.ClientError as error:
             raise OpenError(ServerFault.CONNECTION_REFUSED) from error
+        except TimeoutError as error:
+            raise OpenError(ServerFault.NOT_RESPONDING) from error
+        if stream.status != 200 or stream.content_type != "text/event-stream":
+            raise OpenError(ServerFault.PROTOCOL_ERROR)
+        transport = SseTransport(client, stream, process)
+        stack.push_async_callback(transport.close)
+        await transport.find_endpoint()
+        yield transport
 
 
 class SseTransport:
@@ -94,6 +129,10 @@ class SseTransport:
             await self._post(message, headers)
         except UpstreamError as error:
             raise NoWorkerError from error
+
+    async def listen(self, headers: Mapping[str, str]) -> None:
+        """See `Transport.listen`. Everything comes on the one stream."""
+        await never()
 
     async def lists_changed(self) -> None:
         """See `Session.lists_changed`."""

@@ -12,16 +12,15 @@ from services.runtime.config.connections import Connection
 from services.runtime.errors import NoWorkerError
 from services.runtime.processes import GuardedProcess
 from services.worker.mcp.lines import CutLine, LineSplitter
-from services.worker.mcp.messages import Message, encode_cancellation
+from services.worker.mcp.messages import KEPT_ENDS_BYTES, Message, encode_cancellation
 from services.worker.mcp.pending import MAX_MESSAGE_BYTES, PendingExchanges
+from services.worker.mcp.racing import never
 from services.worker.mcp.server_process import server_process
 from services.worker.mcp.transport import Exchange
 
 log = logging.getLogger(__name__)
 
 _CHUNK_BYTES: Final = 2**18
-_KEPT_ENDS_BYTES: Final = 256
-"""Of a response that is too long to keep: enough for its id, at whichever end it is."""
 _LEAVE_S: Final = 1.0
 """How long a server may take to exit by itself once its input has ended (MCP: the client closes stdin first)."""
 
@@ -76,6 +75,10 @@ class StdioTransport:
         """See `Transport.notify`."""
         await self._send(message)
 
+    async def listen(self, headers: Mapping[str, str]) -> None:
+        """See `Transport.listen`. Everything comes on the one stream."""
+        await never()
+
     async def lists_changed(self) -> None:
         """See `Session.lists_changed`."""
         await self._pending.lists_changed()
@@ -107,7 +110,7 @@ class StdioTransport:
         self._stdin.write(message + b"\n")
 
     async def _listen(self, stdout: asyncio.StreamReader) -> ServerFault:
-        lines = LineSplitter(MAX_MESSAGE_BYTES, kept_ends=_KEPT_ENDS_BYTES)
+        lines = LineSplitter(MAX_MESSAGE_BYTES, kept_ends=KEPT_ENDS_BYTES)
         try:
             while chunk := await stdout.read(_CHUNK_BYTES):
                 for line in lines.feed(chunk):

@@ -9,7 +9,13 @@ from bus_schemas.workers import ServerFault
 from services.worker.mcp.messages import Message
 from services.worker.mcp.session import ProgressCallback
 
-_ABOUT_LISTS: Final = frozenset(f"notifications/{kind}/list_changed" for kind in ("tools", "resources", "prompts"))
+LISTS: Final = ("tools", "resources", "prompts")
+"""What a server may say has changed; resource templates change with the resources."""
+
+_ABOUT_LISTS: Final = frozenset(
+    # What was listed before a subscription began may be old: nothing is said twice.
+    ["notifications/subscriptions/acknowledged", *(f"notifications/{kind}/list_changed" for kind in LISTS)]
+)
 
 
 class SessionExpiredError(Exception):
@@ -25,6 +31,8 @@ class Exchange:
     headers: Mapping[str, str] = field(default_factory=dict)
     opens_session: bool = False
     on_progress: ProgressCallback | None = None
+    is_subscription: bool = False
+    """Whether the response is long in coming: until then the server says what has changed."""
     was_sent: bool = False
     """Set as soon as the server may have read any of it."""
 
@@ -39,7 +47,11 @@ class ListChanges:
     def heed(self, notification: Message) -> None:
         """Note it if it is about a list."""
         if notification.method in _ABOUT_LISTS:
-            self._said.set()
+            self.note()
+
+    def note(self) -> None:
+        """Take what is known of the lists for old."""
+        self._said.set()
 
     async def wait(self) -> None:
         """Return when it was said since this was last awaited."""
@@ -73,6 +85,15 @@ class Transport(Protocol):
 
         Raises:
             NotExecutedError: it was not sent.
+        """
+
+    async def listen(self, headers: Mapping[str, str]) -> None:
+        """Listen to the server's own stream of the legacy era, with these headers; return when it has ended.
+
+        Where there is none, or none beside the one that carries everything, it never returns.
+
+        Raises:
+            QueryError: there is none now, or it broke.
         """
 
     async def lists_changed(self) -> None:

@@ -59,6 +59,22 @@ def build_server(events: Path | None) -> MCPServer:  # noqa: C901
             await ctx.report_progress(number, to, f"step {number}")
         return "counted"
 
+    steps = asyncio.Semaphore(0)
+
+    @server.tool()
+    async def climb(to: int, ctx: Context[Any]) -> str:
+        """Report progress, and go on when `step` is called."""
+        for number in range(1, to + 1):
+            await ctx.report_progress(number, to, f"step {number}")
+            await steps.acquire()
+        return "climbed"
+
+    @server.tool()
+    async def step() -> str:
+        """Let `climb` go on."""
+        steps.release()
+        return "stepped"
+
     @server.tool()
     async def crash() -> str:
         """Die."""

@@ -6,13 +6,44 @@ Over stdio each process has a count of its own, over HTTP each session of the ha
 import argparse
 import os
 from collections import Counter
-from typing import Any
+from typing import Annotated, Any
 
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
-from mcp_types import ElicitRequest, ElicitRequestFormParams, InputRequiredResult
+from mcp.server.mcpserver.resolve import Elicit, ListRoots, Resolve, Sample
+from mcp_types import (
+    CreateMessageResult,
+    ElicitRequest,
+    ElicitRequestFormParams,
+    InputRequiredResult,
+    ListRootsResult,
+    SamplingMessage,
+    TextContent,
+)
+from pydantic import BaseModel
 
 _SURE = {"type": "object", "properties": {"sure": {"type": "boolean"}}}
+
+
+class Seat(BaseModel):
+    """What the caller is asked for."""
+
+    row: int
+
+
+def ask_seat() -> Elicit[Seat]:
+    """Ask the caller where to sit."""
+    return Elicit("Which row?", Seat)
+
+
+def ask_model() -> Sample:
+    """Ask the caller's model."""
+    return Sample([SamplingMessage(role="user", content=TextContent(text="a word?"))], max_tokens=10)
+
+
+def ask_roots() -> ListRoots:
+    """Ask where the caller's files are."""
+    return ListRoots()
 
 
 def build_server() -> MCPServer:
@@ -36,6 +67,21 @@ def build_server() -> MCPServer:
             asked = {"sure": ElicitRequest(params=form)}
             return InputRequiredResult(input_requests=asked, request_state=f"asked by {os.getpid()}")
         return f"{ctx.request_state}, bought from {os.getpid()}"
+
+    @server.tool()
+    async def book(name: str, seat: Annotated[Seat, Resolve(ask_seat)]) -> str:
+        """Book a seat that the SDK asks for."""
+        return f"row {seat.row} for {name}"
+
+    @server.tool()
+    async def write(word: Annotated[CreateMessageResult, Resolve(ask_model)]) -> str:
+        """Write what the caller's model says, for which the SDK asks."""
+        return f"{word.model} wrote {word.content.text}" if isinstance(word.content, TextContent) else "nothing"
+
+    @server.tool()
+    async def count_roots(found: Annotated[ListRootsResult, Resolve(ask_roots)]) -> str:
+        """Count the caller's roots, for which the SDK asks."""
+        return f"{len(found.roots)} roots"
 
     return server
 
