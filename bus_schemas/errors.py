@@ -36,8 +36,14 @@ class ErrorCode(StrEnum):
     RESULT_TOO_LARGE = "result_too_large"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     IDEMPOTENCY_UNAVAILABLE = "idempotency_unavailable"
+    STORE_UNAVAILABLE = "store_unavailable"
+    BUS_UNAVAILABLE = "bus_unavailable"
+    AUDIT_UNAVAILABLE = "audit_unavailable"
     INTERNAL = "internal"
 
+
+OF_ADMIN = frozenset({ErrorCode.STORE_UNAVAILABLE, ErrorCode.BUS_UNAVAILABLE, ErrorCode.AUDIT_UNAVAILABLE})
+"""The codes that only the admin service tells."""
 
 class ErrorMeaning(NamedTuple):
     """What a code stands for. `retryable` None means: only if the call is idempotent."""
@@ -119,6 +125,15 @@ ERRORS: dict[ErrorCode, ErrorMeaning] = {
     ),
     ErrorCode.IDEMPOTENCY_UNAVAILABLE: ErrorMeaning(
         503, "Idempotency unavailable", "The store of idempotency keys cannot be reached.", _RETRY, "no"
+    ),
+    ErrorCode.STORE_UNAVAILABLE: ErrorMeaning(
+        503, "Store unavailable", "The shared store cannot be reached; nothing is claimed.", _RETRY, "no"
+    ),
+    ErrorCode.BUS_UNAVAILABLE: ErrorMeaning(
+        503, "Bus unavailable", "The bus cannot be reached; nothing was changed.", _RETRY, "no"
+    ),
+    ErrorCode.AUDIT_UNAVAILABLE: ErrorMeaning(
+        503, "Audit unavailable", "The audit log cannot be written; nothing was changed.", _RETRY, "no"
     ),
     ErrorCode.INTERNAL: ErrorMeaning(500, "Internal error", "A fault of the gateway.", _NO_RETRY, "maybe"),
 }

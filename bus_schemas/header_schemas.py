@@ -50,6 +50,14 @@ HEADERS: dict[str, JsonSchema] = {
         "description": "`Bearer <key>`. Without it the principal is `bus`: the permission to publish is the right.",
         "pattern": "^Bearer ",
     },
+    envelope.IDEMPOTENCY_KEY: {
+        "description": "Any text of the caller's: for 24 hours the same query with the same key runs once.",
+        "pattern": "^[!-~]{1,255}$",
+    },
+    envelope.IDEMPOTENCY_REPLAYED: {
+        "description": "This is what the first query with this idempotency key was told.",
+        "const": "true",
+    },
     "content-type": {"enum": ["application/json", "application/problem+json"]},
     "retry-after": {"description": "Of 429 and 503: seconds until it is worth asking again.", "pattern": _NUMBER},
     "www-authenticate": {"description": "Of 401."},

@@ -72,11 +72,18 @@ def _model_messages() -> Document:
         }
         for name, samples in _MODELS.items()
     }
-    asked = (envelope.AUTHORIZATION, envelope.PROGRESS, envelope.TRACEPARENT, envelope.TRACESTATE)
+    asked = (
+        envelope.AUTHORIZATION,
+        envelope.IDEMPOTENCY_KEY,
+        envelope.PROGRESS,
+        envelope.TRACEPARENT,
+        envelope.TRACESTATE,
+    )
     told = (envelope.STATUS, "content-type")
+    replayed = (*told, envelope.IDEMPOTENCY_REPLAYED)
     messages["query"]["headers"] = headers_schema(asked, required=())
-    messages["answer"]["headers"] = headers_schema(told, required=told)
-    messages["problem"]["headers"] = headers_schema((*told, "retry-after", "www-authenticate"), required=told)
+    messages["answer"]["headers"] = headers_schema(replayed, required=told)
+    messages["problem"]["headers"] = headers_schema((*replayed, "retry-after", "www-authenticate"), required=told)
     messages["problem"]["contentType"] = _PROBLEM_TYPE
     messages["answer"]["examples"][0]["headers"] = {envelope.STATUS: "200", "content-type": "application/json"}
     for example in messages["problem"]["examples"]:

@@ -1,42 +1,25 @@
 """HTTP, with an admin key: GET /v1/workers."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
+from bus_schemas.errors import ErrorCode
 from bus_schemas.workers import WorkerState
-from services.runtime.auth.principals import Principal
+from services.admin.state import admin, state_of
 from services.runtime.fleet import Fleet
+from services.runtime.openapi import problems
 
-
-@dataclass(frozen=True, slots=True)
-class AdminState:
-    """Built by `app`, in its lifespan."""
-
-    fleet: Fleet
-    authenticate: Callable[[str | None], Principal]
-
-
-def state_of(request: Request) -> AdminState:
-    """The one place where the lifespan's state gets its type."""
-    state: AdminState = request.state.admin
-    return state
-
-
-def _admin(request: Request) -> Principal:
-    """Who asks. Raises UnauthorizedError, ForbiddenError."""
-    return state_of(request).authenticate(request.headers.get("authorization"))
+_ERRORS = problems(ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN, ErrorCode.MISDIRECTED_REQUEST, ErrorCode.INTERNAL)
 
 
 def _fleet(request: Request) -> Fleet:
     return state_of(request).fleet
 
 
-router = APIRouter(prefix="/v1", dependencies=[Depends(_admin)])
+router = APIRouter(prefix="/v1", dependencies=[Depends(admin)])
 
 
 class ListedWorker(BaseModel):
@@ -56,7 +39,7 @@ class WorkerList(BaseModel):
     workers: list[ListedWorker]
 
 
-@router.get("/workers", tags=["fleet"], summary="Every live worker")
+@router.get("/workers", tags=["fleet"], summary="Every live worker", responses=_ERRORS)
 async def workers(fleet: Annotated[Fleet, Depends(_fleet)]) -> WorkerList:
     reports = sorted(
         (worker.report for worker in fleet.workers()),

@@ -6,24 +6,27 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from services.admin.api import AdminState, router
+from services.admin import api, cache_api
+from services.admin.access import Access
+from services.admin.audit import Audit
+from services.admin.cache import CacheControl
 from services.admin.settings import AdminSettings
-from services.runtime.auth.authentication import authenticate
-from services.runtime.auth.principals import Principal
+from services.admin.state import AdminState
 from services.runtime.auth.ring import KeyRing
 from services.runtime.bus import open_bus, open_inbox
+from services.runtime.config.file import load_policy
 from services.runtime.fleet import open_fleet
 from services.runtime.http import create_service
 from services.runtime.lifecycle import Lifecycle, new_instance_id
 from services.runtime.metrics import new_registry
+from services.runtime.replicas import open_replicas
+from services.runtime.store import open_store
 
 
 def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
     """Return the admin service's app; nothing is opened before its lifespan."""
-    ring = None if settings.keys_file is None else KeyRing(settings.keys_file)
-
-    def admin(authorization: str | None) -> Principal:
-        return authenticate(authorization, ring=ring, without_key=None, scope="admin")
+    policy = load_policy(settings.config)
+    access = Access(None if settings.keys_file is None else KeyRing(settings.keys_file))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
@@ -33,9 +36,16 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
             open_bus(url, service="admin", instance=instance, life=life) as bus,
             open_inbox(bus) as inbox,
             open_fleet(bus, inbox, life) as fleet,
+            open_replicas(bus, inbox, life) as replicas,
+            open_store(settings.store_url, life) as store,
         ):
             yield {
-                "admin": AdminState(fleet, admin),
+                "admin": AdminState(
+                    access=access,
+                    audit=Audit(settings.audit_path, instance),
+                    fleet=fleet,
+                    cache=CacheControl(store, replicas, fleet, policy),
+                ),
                 "readiness": lambda: None if bus.connected else "the bus is away",
             }
 
@@ -46,5 +56,6 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
         registry=new_registry(),
         names=settings.names,
     )
-    app.include_router(router)
+    for router in (api.router, cache_api.reading, cache_api.changing):
+        app.include_router(router)
     return app

@@ -3,6 +3,6 @@
 settings  what can be set
 app       builds everything, in the order in which it opens
 api       HTTP: GET /health/mcp → monitor
-monitor   CENTRAL: what the fleet's own words say about each configured server → state
+monitor   CENTRAL: what the fleet's own words say about each configured server, and the cache's counts → state
 state     the report, and which status follows from it (pure)
 """

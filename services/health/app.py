@@ -16,6 +16,8 @@ from services.runtime.fleet import open_fleet
 from services.runtime.http import create_service
 from services.runtime.lifecycle import Lifecycle, new_instance_id
 from services.runtime.metrics import new_registry
+from services.runtime.replicas import open_replicas
+from services.runtime.store import open_store
 
 
 def create_app(settings: HealthSettings, life: Lifecycle) -> FastAPI:
@@ -29,8 +31,9 @@ def create_app(settings: HealthSettings, life: Lifecycle) -> FastAPI:
                 open_bus(url, service="health", instance=instance, life=life, connect_timeout_s=None) as bus,
                 open_inbox(bus) as inbox,
                 open_fleet(bus, inbox, life) as fleet,
+                open_replicas(bus, inbox, life) as replicas,
             ):
-                monitor.watch(bus, fleet)
+                monitor.watch(bus, fleet, replicas)
                 await asyncio.Event().wait()  # until the lifecycle ends it
         except BusAwayError:
             if not life.stopping.is_set():
@@ -42,8 +45,9 @@ def create_app(settings: HealthSettings, life: Lifecycle) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        async with life:
+        async with life, open_store(settings.store_url, life) as store:
             life.start(watch_fleet(), name="fleet")
+            life.start(monitor.count_entries(store), name="cache-entries")
             yield {"monitor": monitor, "readiness": readiness}
 
     app = create_service("Busbar health", lifespan=lifespan, life=life, registry=new_registry(), names=settings.names)

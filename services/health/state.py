@@ -54,6 +54,9 @@ class CacheStats(_Exact):
     entries: int = 0
 
 
+NO_CACHE = CacheStats()
+
+
 class HealthReport(_Exact):
     """The body of GET /health/mcp: exactly these fields."""
 
@@ -74,19 +77,25 @@ class WorkerFinding:
 
 
 def report_health(
-    servers: Collection[str], findings: Mapping[str, Collection[WorkerFinding]], *, is_bus_up: bool, now: float
+    servers: Collection[str],
+    findings: Mapping[str, Collection[WorkerFinding]],
+    *,
+    cache: CacheStats = NO_CACHE,
+    is_bus_up: bool,
+    now: float,
 ) -> HealthReport:
     """Return the report on `servers`.
 
     Args:
         servers: every configured server, seen or not.
         findings: by server, of its live workers.
+        cache: what was counted last.
         is_bus_up: without the bus nothing is known any more.
         now: seconds since 1970; when what was never checked was last looked at.
     """
     listed = {server: _server(findings.get(server, ()), is_bus_up=is_bus_up, now=now) for server in servers}
     down = sum(isinstance(server, Disconnected) for server in listed.values())
-    return HealthReport(status=_status(down, len(listed), is_bus_up), mcp_servers=listed, cache_stats=CacheStats())
+    return HealthReport(status=_status(down, len(listed), is_bus_up), mcp_servers=listed, cache_stats=cache)
 
 
 def _status(down: int, servers: int, is_bus_up: bool) -> Status:

@@ -15,7 +15,14 @@ routing     which servers may answer, in which order (pure)
 catalogue   what live workers offer, by server and version
 arguments   a tool's input schema, compiled once
 schema_cost how much work a schema can make (pure)
-attempts    one server is asked: which version, which worker, who next → dispatch
+attempts    one server is asked: which version, which worker, who next → answers
+answers     one version's answer: arguments checked, looked up in cache/, else called → dispatch
+cache/      answers that are given again
+flushes     what is flushed is distrusted, and that is acknowledged
+presence    that this orchestrator is there, and what it has counted
+idempotency a key of a caller runs one query; repetitions are told what it was told
+idempotency_entries  the ledger's entries in the shared store
+idempotency_keys     what may be a key, and what makes two queries the same (pure)
 context     what came with a query beside its body, and how far it has come
 pins        which worker holds a caller's own session, which one is to hold a new one
 continuations  which worker gave out the request state that a query continues

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from bus_schemas.errors import ErrorCode
+from bus_schemas.errors import OF_ADMIN, ErrorCode
 from bus_schemas.queries import MAX_BODY_BYTES, Answer
 from services.orchestrator.context import Context
 from services.orchestrator.lists import (
@@ -21,7 +21,7 @@ from services.orchestrator.lists import (
     ToolItem,
     ToolPage,
 )
-from services.orchestrator.openapi import QUERY_BODY
+from services.orchestrator.openapi import IDEMPOTENCY_KEY, IDEMPOTENCY_PARAMETER, QUERY_BODY
 from services.orchestrator.query import Reply
 from services.orchestrator.state import state_of
 from services.orchestrator.tracing import trace_context
@@ -35,8 +35,8 @@ router = APIRouter(prefix="/v1")
 
 
 _EVERYWHERE = (ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN, ErrorCode.MISDIRECTED_REQUEST)
-_OF_PATHS = {ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED}
-_OF_QUERIES = problems(*(code for code in ErrorCode if code not in _OF_PATHS))
+_NOT_OF_QUERIES = {ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED, *OF_ADMIN}
+_OF_QUERIES = problems(*(code for code in ErrorCode if code not in _NOT_OF_QUERIES))
 _OF_LISTS = problems(*_EVERYWHERE, ErrorCode.INVALID_REQUEST, ErrorCode.INTERNAL)
 
 
@@ -62,7 +62,7 @@ Wanted = Annotated[Selection, Query()]
     "is a successful query.",
     response_model=None,
     responses={200: {"model": Answer, "description": "The server's answer"}, **_OF_QUERIES},
-    openapi_extra={"requestBody": QUERY_BODY},
+    openapi_extra={"requestBody": QUERY_BODY, "parameters": [IDEMPOTENCY_PARAMETER]},
 )
 async def query(request: Request) -> Response:
     state = state_of(request)
@@ -76,7 +76,14 @@ async def query(request: Request) -> Response:
             raise UnsupportedMediaTypeError
     except QueryError as error:
         return _response(state.queries.refuse(error, request_id, received_at))
-    context = Context(request_id, principal, received_at, trace_context(headers.getlist), headers.getlist)
+    context = Context(
+        request_id,
+        principal,
+        received_at,
+        trace_context(headers.getlist),
+        headers.getlist,
+        idempotency_key=", ".join(headers.getlist(IDEMPOTENCY_KEY)) if IDEMPOTENCY_KEY in headers else None,
+    )
     return await _while_connected(request, state.queries.answer(body, context))
 
 

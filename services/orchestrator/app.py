@@ -8,17 +8,25 @@ from typing import Any
 from fastapi import FastAPI
 
 from bus_schemas.inboxes import bulk_instance
+from services.orchestrator.answers import Answers
 from services.orchestrator.api import router
 from services.orchestrator.attempts import Attempts
 from services.orchestrator.bus_api import BusApi, serving_bus_queries
+from services.orchestrator.cache.cache import AnswerCache
+from services.orchestrator.cache.l1 import L1
+from services.orchestrator.cache.metrics import CacheMetrics
+from services.orchestrator.cache.store import CacheStore
 from services.orchestrator.catalogue import CatalogueView
 from services.orchestrator.continuations import Continuations
 from services.orchestrator.dispatch import Dispatcher
+from services.orchestrator.flushes import obeying_flushes
+from services.orchestrator.idempotency import open_ledger
 from services.orchestrator.limits import Limits
 from services.orchestrator.lists import Lists
 from services.orchestrator.metrics import QueryMetrics
 from services.orchestrator.openapi import complete
 from services.orchestrator.pins import Pins
+from services.orchestrator.presence import present
 from services.orchestrator.query import QueryService
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.state import OrchestratorState
@@ -31,6 +39,7 @@ from services.runtime.fleet import open_fleet
 from services.runtime.http import create_service
 from services.runtime.lifecycle import Lifecycle, new_instance_id
 from services.runtime.metrics import new_registry
+from services.runtime.store import open_store
 
 _DESCRIPTION = """
 Every MCP server of the fleet behind one door. A query names a server and a tool, a resource or a prompt;
@@ -42,6 +51,7 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
     """Return the orchestrator's app; nothing is opened before its lifespan."""
     policy = load_policy(settings.config)
     registry = new_registry()
+    cache_metrics = CacheMetrics(registry)
     ring = None if settings.keys_file is None else KeyRing(settings.keys_file)
 
     def http_caller(authorization: str | None, header_names: Iterable[str]) -> Principal:
@@ -62,7 +72,12 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
             open_bus(url, service="orchestrator", instance=bulk_instance(instance), life=life) as bulk,
             open_inbox(bus, bulk) as inbox,
             open_fleet(bus, inbox, life) as fleet,
+            open_store(settings.store_url, life) as store,
+            open_ledger(store) as ledger,
         ):
+            l1 = L1(time.monotonic)
+            cache = AnswerCache(policy, CacheStore(store, instance), l1, cache_metrics, is_bus_up=lambda: bus.connected)
+            cache_metrics.watch(memory_bytes=lambda: l1.bytes, is_store_up=lambda: not store.is_away)
             catalogue = CatalogueView(fleet)
             metrics = QueryMetrics(registry, policy.servers, connected=lambda: len(catalogue.servers()))
             queries = QueryService(
@@ -71,16 +86,27 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
                 Attempts(
                     policy,
                     catalogue,
-                    Dispatcher(bus, inbox, fleet),
+                    Answers(policy, cache, Dispatcher(bus, inbox, fleet)),
                     Pins(fleet, idle_s=settings.caller_idle_s),
                     Continuations(bus, inbox),
                 ),
                 Limits(time.monotonic),
-                metrics,
+                ledger=ledger,
+                metrics=metrics,
             )
             state = OrchestratorState(queries, Lists(policy, catalogue), http_caller)
             api = BusApi(bus, queries, bus_caller)
-            async with serving_bus_queries(api, bus, life, drain_s=settings.drain_timeout_s):
+            async with (
+                obeying_flushes(bus, instance=instance, distrust=cache.distrust),
+                present(
+                    bus,
+                    life,
+                    instance=instance,
+                    hits=lambda: cache_metrics.hits,
+                    misses=lambda: cache_metrics.misses,
+                ),
+                serving_bus_queries(api, bus, life, drain_s=settings.drain_timeout_s),
+            ):
                 yield {"orchestrator": state, "readiness": lambda: _readiness(bus)}
 
     app = create_service(

@@ -1,14 +1,13 @@
 """One server is asked: which of its versions, which of their workers, and who next while none has run the call."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from bus_schemas.queries import Query
+from services.orchestrator.answers import ANYBODY, Answers, Target
 from services.orchestrator.catalogue import CatalogueView, LiveServer, LiveVersion
 from services.orchestrator.context import Context, Course
 from services.orchestrator.continuations import Continuations
-from services.orchestrator.dispatch import Call, Dispatcher, NobodyThereError, Outcome
-from services.orchestrator.forwarding import forwarded_headers
+from services.orchestrator.dispatch import NobodyThereError, Outcome
 from services.orchestrator.pins import Pins, rendezvous
 from services.orchestrator.reading import ReadQuery
 from services.orchestrator.weights import SmoothWeightedRoundRobin, effective_weights
@@ -16,25 +15,12 @@ from services.runtime.config.policy import Policy
 from services.runtime.errors import (
     NotExecutedError,
     NoWorkerError,
-    OverloadedError,
     PromptNotFoundError,
     ToolNotFoundError,
 )
 
 _ATTEMPTS_PER_VERSION = 3
 """A queue group picks its member by chance: one that is full or leaving does not speak for the others."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """Whom one attempt is for."""
-
-    instance: str | None = None
-    """None: any worker of the version."""
-    session_lost: bool = False
-
-
-_ANYBODY = _Target()
 
 
 class Attempts:
@@ -44,13 +30,13 @@ class Attempts:
         self,
         policy: Policy,
         catalogue: CatalogueView,
-        dispatcher: Dispatcher,
+        answers: Answers,
         pins: Pins,
         continuations: Continuations,
     ) -> None:
         self._policy = policy
         self._catalogue = catalogue
-        self._dispatcher = dispatcher
+        self._answers = answers
         self._pins = pins
         self._continuations = continuations
         self._turns: dict[str, SmoothWeightedRoundRobin] = {}
@@ -59,7 +45,7 @@ class Attempts:
         """Ask one server: a version by its weight; on "no responders" the next version at once."""
         live = self._catalogue.live(server)
         if live is None:
-            raise NoWorkerError
+            return await self._recall(server, read, context, course)
         has_own_session = self._policy.of(server).session == "caller"
         if has_own_session and (answered := await self._ask_holder(live, read, context, course)) is not None:
             return answered
@@ -67,7 +53,7 @@ class Attempts:
         for version in self._versions(live, read.query):
             targets = self._heirs(version, context.principal.id) if has_own_session else _anybody(version)
             try:
-                return version, await self._ask_version(version, targets, read, context, course)
+                return version, await self._answers.of(version, targets, read, context, course)
             except NoWorkerError as error:
                 failure = error
         raise failure
@@ -87,7 +73,7 @@ class Attempts:
             return None
         version, instance = giver
         try:
-            return version, await self._ask_version(version, [_Target(instance)], read, context, course)
+            return version, await self._answers.of(version, [Target(instance)], read, context, course)
         except NoWorkerError:
             return None
 
@@ -101,47 +87,27 @@ class Attempts:
             if version is None:
                 raise NoWorkerError  # it is away with its server, and may come back with the session
             try:
-                return version, await self._ask_version(version, [_Target(holder.instance)], read, context, course)
+                return version, await self._answers.of(version, [Target(holder.instance)], read, context, course)
             except NobodyThereError:
                 self._pins.lose(live.name, caller, holder.instance)
         return None
 
-    def _heirs(self, version: LiveVersion, caller: str) -> Sequence[_Target]:
+    async def _recall(
+        self, server: str, read: ReadQuery, context: Context, course: Course
+    ) -> tuple[LiveVersion, Outcome]:
+        """Return what the cache still has of a server that has gone."""
+        former = self._catalogue.former(server)
+        if former is not None:
+            version = former.versions[former.first_version]
+            if (outcome := await self._answers.recall(version, read, context, course)) is not None:
+                return version, outcome
+        raise NoWorkerError
+
+    def _heirs(self, version: LiveVersion, caller: str) -> Sequence[Target]:
         """The workers that are to hold the caller's next session, the first choice first."""
         lost_with = self._pins.lost_with(version.server, caller)
         order = rendezvous(caller, [instance for instance in version.instances if instance != lost_with])
-        return [_Target(instance, lost_with is not None) for instance in order[:_ATTEMPTS_PER_VERSION]]
-
-    async def _ask_version(
-        self, version: LiveVersion, targets: Sequence[_Target], read: ReadQuery, context: Context, course: Course
-    ) -> Outcome:
-        if read.query.tool is not None and (tool := version.offer.tools.get(read.query.tool)) is not None:
-            tool.check(read.query.arguments)
-        course.server = version.server
-        body = read.body()
-        forwarded = forwarded_headers(self._policy.of(version.server), context.headers)
-        failure: NotExecutedError = NoWorkerError()
-        for target in targets:
-            course.attempts += 1
-            call = Call(
-                server=version.server,
-                version=version.version,
-                body=body,
-                request_id=context.request_id,
-                attempt=course.attempts,
-                principal=context.principal.id,
-                deadline=course.deadline,
-                traceparent=context.trace.traceparent,
-                tracestate=context.trace.tracestate,
-                forwarded=forwarded,
-                instance=target.instance,
-                session_lost=target.session_lost,
-            )
-            try:
-                return await self._dispatcher.call(call)
-            except (OverloadedError, NoWorkerError) as error:
-                failure = error
-        raise failure
+        return [Target(instance, lost_with is not None) for instance in order[:_ATTEMPTS_PER_VERSION]]
 
     def _versions(self, live: LiveServer, query: Query) -> Iterator[LiveVersion]:
         """Yield the versions that offer what is asked: those with weight by their turn, then, as a last resort, others.
@@ -166,5 +132,5 @@ class Attempts:
         yield from (offering[version] for version in offering if version not in weights)
 
 
-def _anybody(version: LiveVersion) -> Sequence[_Target]:
-    return [_ANYBODY] * min(_ATTEMPTS_PER_VERSION, len(version.instances))
+def _anybody(version: LiveVersion) -> Sequence[Target]:
+    return [ANYBODY] * min(_ATTEMPTS_PER_VERSION, len(version.instances))

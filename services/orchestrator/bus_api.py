@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from bus_schemas import envelope, subjects
+from bus_schemas.envelope import Kind
 from services.orchestrator.context import Context
 from services.orchestrator.forwarding import HeaderValues
 from services.orchestrator.query import QueryService, Reply
@@ -45,14 +46,26 @@ class BusApi:
     async def _answer(self, message: BusMessage, received_at: float) -> None:
         headers = message.headers or {}
         request_id = new_id()
+        progress = _ProgressReplies(self._bus, message.reply, request_id) if _wants_progress(message) else None
         try:
             principal = self._authenticate(headers.get(envelope.AUTHORIZATION))
         except QueryError as error:
             reply = self._queries.refuse(error, request_id, received_at)
         else:
             values, largest = _values_of(headers), self._bus.max_payload - _HEADERS_BYTES
-            context = Context(request_id, principal, received_at, trace_context(values), values, largest)
+            context = Context(
+                request_id,
+                principal,
+                received_at,
+                trace_context(values),
+                values,
+                largest,
+                headers.get(envelope.IDEMPOTENCY_KEY),
+                on_progress=None if progress is None else progress.take,
+            )
             reply = await self._queries.answer(message.data, context)
+        if progress is not None:
+            await progress.finish()
         if not message.reply:
             return
         with suppress(BusAwayError):
@@ -64,6 +77,37 @@ class BusApi:
     async def _send(self, subject: str, reply: Reply) -> None:
         headers = {envelope.STATUS: str(reply.status), "content-type": reply.content_type, **reply.headers}
         await self._bus.publish(subject, reply.body, headers=headers)
+
+
+class _ProgressReplies:
+    """Tells a caller of the progress of its query: one message after another, and all before the answer."""
+
+    def __init__(self, bus: Bus, to: str, request_id: str) -> None:
+        self._bus = bus
+        self._to = to
+        self._headers = {envelope.KIND: Kind.PROGRESS.value, envelope.REQUEST_ID: request_id}
+        self._last: asyncio.Task[None] | None = None
+        self._is_over = False
+
+    def take(self, params: bytes) -> None:
+        if not self._is_over:
+            self._last = asyncio.create_task(self._send(params, after=self._last))
+
+    async def finish(self) -> None:
+        """Return when all is sent; no more is taken."""
+        self._is_over = True
+        if self._last is not None:
+            await self._last
+
+    async def _send(self, params: bytes, *, after: asyncio.Task[None] | None) -> None:
+        if after is not None:
+            await after
+        with suppress(BusAwayError, MessageTooLargeError):  # not worth waiting for
+            await self._bus.publish(self._to, params, headers=self._headers)
+
+
+def _wants_progress(message: BusMessage) -> bool:
+    return bool(message.reply) and (message.headers or {}).get(envelope.PROGRESS) == "1"
 
 
 def _values_of(headers: Mapping[str, str]) -> HeaderValues:

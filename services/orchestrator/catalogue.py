@@ -1,5 +1,7 @@
 """What live workers offer, by server and version: derived from the fleet, in memory, anew only when it changed."""
 
+import hashlib
+import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +22,14 @@ class Tool:
 
     definition: Definition
     _check: ArgumentCheck | None = None
+    _digest: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """By what a definition is told from another: its SHA-256, in hex."""
+        if self._digest is None:
+            self._digest = hashlib.sha256(json.dumps(self.definition, sort_keys=True).encode()).hexdigest()
+        return self._digest
 
     def check(self, arguments: dict[str, Any]) -> None:
         """Raises InvalidArgumentsError."""
@@ -100,6 +110,11 @@ class CatalogueView:
 
     def live(self, server: str) -> LiveServer | None:
         return self.servers().get(server)
+
+    def former(self, server: str) -> LiveServer | None:
+        """The server as it was when it last had a live worker, if it has none now."""
+        self.servers()
+        return self._gone.get(server)
 
     def is_known(self, server: str) -> bool:
         """Whether the server was ever announced."""

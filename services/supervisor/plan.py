@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.runtime.config.policy import Policy
 from services.supervisor.managed import Stage
@@ -19,7 +19,7 @@ class Service:
     stage: Stage
     url: str
     """Where its /readyz answers."""
-    variables: Mapping[str, str]
+    variables: Mapping[str, str] = field(repr=False)
     """What it gets in its environment beside what all of them get."""
     arguments: tuple[str, ...] = ()
     server: str | None = None
@@ -50,6 +50,7 @@ def plan_services(
     ports: Ports,
     *,
     keys_file: str,
+    redis_url: str,
     worker_config: str,
     worker_ports: Iterator[int],
 ) -> Plan:
@@ -60,6 +61,7 @@ def plan_services(
         policy: the servers.
         ports: of orchestrators, health and admin.
         keys_file: for the services that let callers in.
+        redis_url: for all but the workers.
         worker_config: the configuration that workers read; the others read the operator's file.
         worker_ports: free ports for the workers' own probes.
     """
@@ -70,7 +72,12 @@ def plan_services(
             module=f"services.{kind}",
             stage=stage,
             url=base_url(settings.host, port),
-            variables={"BUSBAR_HOST": settings.host, f"BUSBAR_{kind.upper()}_PORT": str(port), **more},
+            variables={
+                "BUSBAR_HOST": settings.host,
+                f"BUSBAR_{kind.upper()}_PORT": str(port),
+                "BUSBAR_REDIS_URL": redis_url,
+                **more,
+            },
         )
 
     def worker(server: str, version: str, number: int, port: int) -> Service:

@@ -1,15 +1,19 @@
 """The health and admin services, before a real fleet."""
 
 import signal
+import time
 from pathlib import Path
 
 import anyio
 import httpx
 import pytest
+import redis
 
+from services.runtime.store.cache_keys import TALLIES, tally
 from tests.support.fleet import OWN_KEY, Fleet, fleet, ledger_server
 from tests.support.processes import wait_ready
-from tests.support.servers import free_port
+from tests.support.replica import replica
+from tests.support.servers import free_port, valkey_server
 
 pytestmark = pytest.mark.anyio
 
@@ -108,6 +112,32 @@ async def answers(client: httpx.AsyncClient, path: str) -> bool:
         return (await client.get(path)).status_code == 200
     except httpx.TransportError:
         return False
+
+
+async def test_health_tells_how_often_the_cache_helped_and_what_it_holds() -> None:
+    name = tally("other", "read")
+    async with (
+        valkey_server() as store,
+        fleet({"other": NEVER}, orchestrators=0, workers={}, env={"BUSBAR_REDIS_URL": store.url}) as running,
+        replica(running.nats.url, "one", hits=2, misses=1),
+        replica(running.nats.url, "two", hits=1),
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        with redis.Redis.from_url(store.url) as entries:
+            entries.zadd(name, {"first": (time.time() + 600) * 1000, "second": (time.time() + 600) * 1000})
+            entries.sadd(TALLIES, name)
+        url = f"{await start(running, 'health')}/health/mcp"
+
+        async def until_told(stats: dict[str, float]) -> None:
+            with anyio.fail_after(15):
+                while (await client.get(url)).json()["cache_stats"] != stats:
+                    await anyio.sleep(0.05)
+
+        await until_told({"hit_rate": 0.75, "entries": 2})
+        store.pause()
+        await until_told({"hit_rate": 0.75, "entries": 0})
+        store.resume()
+        await until_told({"hit_rate": 0.75, "entries": 2})
 
 
 async def test_admin_lists_workers_for_an_admin_key_alone(tmp_path: Path) -> None:

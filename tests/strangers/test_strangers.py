@@ -17,7 +17,7 @@ from tests.strangers.direct import DirectCaller, Kind
 from tests.strangers.strangers import LOOPBACK, NODE, STRANGERS, Place, Query, Stranger, furnish
 from tests.support.fleet import Fleet, fleet
 from tests.support.processes import RunningProcess, running
-from tests.support.servers import free_port
+from tests.support.servers import ValkeyServer, free_port
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -104,9 +104,10 @@ def file(place: Place, strangers: Mapping[str, Stranger]) -> Path:
 
 
 @pytest.fixture(scope="module")
-async def busbar(file: Path, strangers: Mapping[str, Stranger]) -> AsyncIterator[Fleet]:
-    """All of them behind one Busbar."""
-    async with fleet({}, workers=dict.fromkeys(strangers, 1), env={"BUSBAR_CONFIG": str(file)}) as busbar:
+async def busbar(file: Path, strangers: Mapping[str, Stranger], valkey_process: ValkeyServer) -> AsyncIterator[Fleet]:
+    """All of them behind one Busbar, which has a store."""
+    workers, env = dict.fromkeys(strangers, 1), {"BUSBAR_CONFIG": str(file)}
+    async with fleet({}, workers=workers, env=env, store=valkey_process) as busbar:
         yield busbar
 
 
@@ -127,6 +128,22 @@ async def test_what_a_stranger_answers_is_what_it_says_directly(
         answer = await busbar.asking(edge)({"server": name, **query})
         assert (answer.status, answer.json.get("server")) == (200, name), (query, answer.body[:2000])
         assert answer.raw_result == said, query
+
+
+@pytest.mark.parametrize(
+    ("name", "tool"),
+    [
+        pytest.param("time", "get_current_time", marks=_named("time").marks),
+        pytest.param("git", "git_status", marks=_named("git").marks),
+    ],
+)
+async def test_what_changes_is_not_cached_although_its_server_says_that_it_only_reads(
+    busbar: Fleet, place: Place, name: str, tool: str
+) -> None:
+    arguments = {"time": {"timezone": "UTC"}, "git": {"repo_path": str(place.folder / "repository")}}
+    query = {"server": name, "tool": tool, "arguments": arguments[name]}
+    answers = [await busbar.ask_http(query) for _ in range(2)]
+    assert [(answer.status, answer.json["cache"]) for answer in answers] == [(200, "off")] * 2
 
 
 @pytest.mark.parametrize("name", [_named(name) for name in STRANGERS])

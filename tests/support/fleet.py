@@ -17,7 +17,7 @@ from nats.aio.client import Client
 
 from services.runtime.auth.keys import add_key
 from tests.support.processes import REPOSITORY, ProcessDiedError, RunningProcess, python_process, wait_ready
-from tests.support.servers import NatsServer, free_port, nats_server
+from tests.support.servers import NatsServer, ValkeyServer, free_port, nats_server
 
 OWN_KEY = "fleet"
 """The id of the key with which a fleet that has keys asks, where the test names no other."""
@@ -77,6 +77,8 @@ class Fleet:
     keys: Mapping[str, str]
     """The texts of the keys, by id."""
     env: Mapping[str, str]
+    store_env: Mapping[str, str]
+    """What a process needs beside `env` to find the store: the orchestrators have it; empty without a store."""
     _stack: AsyncExitStack
     orchestrators: list[Orchestrator] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
@@ -140,7 +142,8 @@ class Fleet:
         for _ in range(count):
             port = free_port()
             process = await self.start_process(
-                "services.orchestrator", env={"BUSBAR_ORCHESTRATOR_PORT": str(port), **(env or {})}
+                "services.orchestrator",
+                env={"BUSBAR_ORCHESTRATOR_PORT": str(port), **self.store_env, **(env or {})},
             )
             url = f"http://127.0.0.1:{port}"
             http = await self._stack.enter_async_context(
@@ -224,6 +227,7 @@ async def fleet(
     keys: Mapping[str, Mapping[str, Any]] | None = None,
     env: Mapping[str, str] | None = None,
     bus: NatsServer | None = None,
+    store: ValkeyServer | None = None,
 ) -> AsyncIterator[Fleet]:
     """Run a fleet; entered when every orchestrator sees every worker connected, ended by the ids of its processes.
 
@@ -236,6 +240,7 @@ async def fleet(
             all rights. None: there is no keys file, and callers are anonymous.
         env: more environment variables of all processes.
         bus: a NATS server that the test may break; by default the fleet has one of its own.
+        store: a Valkey server for the orchestrators, which the test may break; None: there is no store.
     """
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="busbar-fleet-")))
@@ -255,7 +260,8 @@ async def fleet(
             keys_file = folder / "keys.jsonl"
             texts = {key_id: add_key(keys_file, key_id, **rights) for key_id, rights in {OWN_KEY: {}, **keys}.items()}
             variables["BUSBAR_KEYS_FILE"] = str(keys_file)
-        running = Fleet(bus, folder, config, texts, {**variables, **(env or {})}, stack)
+        store_env = {} if store is None else {"BUSBAR_REDIS_URL": store.url}
+        running = Fleet(bus, folder, config, texts, {**variables, **(env or {})}, store_env, stack)
         for name, count in (dict.fromkeys(config, 1) if workers is None else workers).items():
             server, _, version = name.partition("@")
             for _ in range(count):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.health.state import Connected, Disconnected, Status, WorkerFinding, report_health
+from services.health.state import CacheStats, Connected, Disconnected, Status, WorkerFinding, report_health
 
 NOW = 1_705_744_800.0  # 2024-01-20T10:00:00Z
 SERVING = WorkerFinding(is_serving=True, latency_ms=45.4, checked_at=NOW - 1, fault=None)
@@ -17,6 +17,7 @@ def test_the_report_has_exactly_the_fields_of_the_contract() -> None:
     report = report_health(
         ["database_mcp", "product_metadata_mcp"],
         {"database_mcp": [SERVING], "product_metadata_mcp": [TIMED_OUT]},
+        cache=CacheStats(hit_rate=0.75, entries=150),
         is_bus_up=True,
         now=NOW,
     )
@@ -31,7 +32,7 @@ def test_the_report_has_exactly_the_fields_of_the_contract() -> None:
                 "last_check": "2024-01-20T10:00:00Z",
             },
         },
-        "cache_stats": {"hit_rate": 0.0, "entries": 0},
+        "cache_stats": {"hit_rate": 0.75, "entries": 150},
     }
 
 

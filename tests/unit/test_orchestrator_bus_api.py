@@ -1,16 +1,19 @@
 """The bus side of a query: what is published, and what is counted when it cannot be."""
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping
 from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from services.orchestrator.bus_api import BusApi
+from services.orchestrator.dispatch import Call
 from services.runtime.auth.principals import BUS
-from services.runtime.bus import Bus, BusMessage
+from services.runtime.bus import Bus, BusAwayError, BusMessage
 from services.runtime.bus.connection import MessageTooLargeError
 from services.runtime.config.policy import ServerPolicy
 from services.runtime.errors import UpstreamRefusedError
@@ -28,24 +31,34 @@ class FakeBus:
 
     def __init__(self) -> None:
         self.published: list[tuple[bytes, Mapping[str, str]]] = []
+        self.is_away = False
 
     async def publish(self, _subject: str, body: bytes, *, headers: Mapping[str, str]) -> None:
         size = len(body) + sum(len(name) + len(value) + 4 for name, value in headers.items()) + 12
+        if self.is_away:
+            raise BusAwayError
         if size > self.max_payload:
             raise MessageTooLargeError
         self.published.append((body, headers))
 
 
-async def ask(gateway: Gateway, headers: dict[str, str] | None = None) -> Any:
-    """Ask over the bus; return the one answer."""
-    bus = FakeBus()
+async def replies(
+    gateway: Gateway, headers: dict[str, str] | None = None, *, bus: FakeBus | None = None
+) -> list[tuple[bytes, Mapping[str, str]]]:
+    """Ask over the bus; return all that is said."""
+    bus = bus or FakeBus()
     api = BusApi(cast("Bus", bus), gateway.queries, lambda _: BUS)
     query = json.dumps({"server": "a", "tool": "t"}).encode()
     nobody = cast("Any", None)
     await api.take(BusMessage(nobody, subject="mcp.v1.query", reply="inbox", data=query, headers=headers))
     with anyio.fail_after(5):
         await api.finish(time.monotonic() + 5)
-    [(body, told)] = bus.published
+    return bus.published
+
+
+async def ask(gateway: Gateway, headers: dict[str, str] | None = None) -> Any:
+    """Ask over the bus; return the one answer."""
+    [(body, told)] = await replies(gateway, headers)
     assert int(told["mcp-status"]) == json.loads(body).get("status", 200)
     return json.loads(body)
 
@@ -86,3 +99,51 @@ async def test_a_well_formed_trace_context_goes_on_and_no_other() -> None:
     await ask(gateway, {"traceparent": TRACE, "tracestate": "a=1"})
     await ask(gateway, {"traceparent": "nonsense", "tracestate": "a=1"})
     assert [(call.traceparent, call.tracestate) for call in gateway.workers.calls] == [(TRACE, "a=1"), (None, None)]
+
+
+def tell_progress(call: Call) -> None:
+    for number in (1, 2):
+        if call.on_progress is not None:
+            call.on_progress(b'{"progress":%d,"message":"%s"}' % (number, b"x" * 8192 if number == 1 else b""))
+            call.on_progress(b'{"progress":%d}' % number)
+
+
+async def test_progress_comes_before_the_answer_and_names_the_query() -> None:
+    gateway = await gateway_of_a()
+    gateway.workers.fate = tell_progress
+    *progress, (answer, told) = await replies(gateway, {"mcp-progress": "1"})
+    request_id = json.loads(answer)["id"]
+    assert told["mcp-status"] == "200"
+    # The first is over what the bus takes.
+    assert [body for body, _ in progress] == [b'{"progress":1}', b'{"progress":2,"message":""}', b'{"progress":2}']
+    assert [dict(headers) for _, headers in progress] == [{"mcp-kind": "progress", "mcp-request-id": request_id}] * 3
+
+
+async def test_progress_that_comes_after_the_answer_is_dropped() -> None:
+    gateway, bus = await gateway_of_a(), FakeBus()
+    await replies(gateway, {"mcp-progress": "1"}, bus=bus)
+    tell_progress(gateway.workers.calls[0])
+    for _ in range(10):
+        await anyio.lowlevel.checkpoint()
+    assert len(bus.published) == 1
+
+
+@pytest.mark.parametrize("headers", [None, {"mcp-progress": "0"}, {"mcp-progress": ""}])
+async def test_a_query_that_does_not_ask_for_progress_gets_one_message(headers: dict[str, str] | None) -> None:
+    gateway = await gateway_of_a()
+    gateway.workers.fate = tell_progress
+    assert len(await replies(gateway, headers)) == 1
+    assert gateway.workers.calls[0].on_progress is None
+
+
+async def test_progress_that_cannot_be_sent_costs_no_answer() -> None:
+    gateway, bus = await gateway_of_a(), FakeBus()
+
+    def tell_while_away(call: Call) -> None:
+        tell_progress(call)
+        bus.is_away = True
+        asyncio.get_running_loop().call_soon(setattr, bus, "is_away", False)
+
+    gateway.workers.fate = tell_while_away
+    replied = await replies(gateway, {"mcp-progress": "1"}, bus=bus)
+    assert replied[-1][1]["mcp-status"] == "200"

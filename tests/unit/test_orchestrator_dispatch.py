@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,11 +10,11 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from bus_schemas.calls import accepted_headers
+from bus_schemas.calls import ResultHeaders, accepted_headers, progress_headers
 from services.orchestrator import dispatch
 from services.orchestrator.dispatch import Call, Dispatcher
 from services.runtime.bus import Bus, BusMessage, Inbox
-from services.runtime.errors import UpstreamError
+from services.runtime.errors import DeadlineExceededError, UpstreamError
 from services.runtime.fleet import Fleet
 from tests.support.announced import AnnouncedFleet
 from tests.support.waiting import until
@@ -42,6 +42,14 @@ class Exchange:
     def accept(self, instance: str) -> None:
         self._replies.put_nowait(BusMessage(cast("Any", None), subject="", headers=accepted_headers(instance)))
 
+    def progress(self, params: bytes) -> None:
+        told = BusMessage(cast("Any", None), subject="", data=params, headers=progress_headers("i1"))
+        self._replies.put_nowait(told)
+
+    def result(self) -> None:
+        told = ResultHeaders("i1", 0, 0).encode()
+        self._replies.put_nowait(BusMessage(cast("Any", None), subject="", data=b"{}", headers=told))
+
 
 class World:
     """A dispatcher, two workers of one version, and the call that is in flight."""
@@ -51,6 +59,7 @@ class World:
         self.announced = AnnouncedFleet()
         self.announced.fleet = Fleet(cast("Any", SimpleNamespace(connected=True)), cast("Any", None), lambda: self.now)
         self.exchange = Exchange()
+        self.sent: list[Mapping[str, str]] = []
         bus = SimpleNamespace(publish=self._publish)
         inbox = SimpleNamespace(expect=self._expect)
         self.dispatcher = Dispatcher(cast("Bus", bus), cast("Inbox", inbox), self.announced.fleet)
@@ -59,12 +68,16 @@ class World:
     def _expect(self) -> Iterator[Exchange]:
         yield self.exchange
 
-    async def _publish(self, *_: Any, **__: Any) -> None:
-        pass
+    async def _publish(self, *_: Any, headers: Mapping[str, str] | None = None, **__: Any) -> None:
+        if headers is not None:
+            self.sent.append(headers)
 
     @asynccontextmanager
-    async def call(self) -> AsyncIterator[asyncio.Task[Any]]:
-        call = Call("a", "1.0.0", b"{}", "id", 1, "p", time.monotonic() + 60)
+    async def call(
+        self, on_progress: Callable[[bytes], None] | None = None, *, timeout_s: float = 60
+    ) -> AsyncIterator[asyncio.Task[Any]]:
+        deadline = time.monotonic() + timeout_s
+        call = Call("a", "1.0.0", b"{}", "id", 1, "p", deadline, on_progress=on_progress)
         task = asyncio.create_task(self.dispatcher.call(call))
         await until(lambda: self.dispatcher.in_flight == 1)
         yield task
@@ -142,3 +155,38 @@ async def test_a_call_that_another_has_acknowledged_goes_on(world: World) -> Non
         await world.announced.leave(leaving)
         world.fall_silent()
         assert not await settled(task)
+
+
+async def test_progress_is_given_in_order_to_who_wants_it(world: World) -> None:
+    told: list[bytes] = []
+    async with world.call(told.append) as task:
+        assert [headers["mcp-progress"] for headers in world.sent] == ["1"]
+        for params in (b'{"progress":1}', b'{"progress":2}'):
+            world.exchange.progress(params)
+        world.exchange.result()
+        with anyio.fail_after(5):
+            assert (await task).result == b"{}"
+    assert told == [b'{"progress":1}', b'{"progress":2}']
+
+
+async def test_progress_that_nobody_wants_is_not_asked_for_and_passed_over(world: World) -> None:
+    async with world.call() as task:
+        assert "mcp-progress" not in world.sent[0]
+        world.exchange.progress(b"{}")
+        world.exchange.result()
+        with anyio.fail_after(5):
+            assert (await task).result == b"{}"
+
+
+async def test_progress_does_not_move_the_deadline(world: World) -> None:
+    told: list[bytes] = []
+
+    def tell_again(params: bytes) -> None:
+        told.append(params)
+        asyncio.get_running_loop().call_later(0.01, world.exchange.progress, params)
+
+    async with world.call(tell_again, timeout_s=0.1) as task:
+        world.exchange.progress(b"{}")
+        with anyio.fail_after(5), pytest.raises(DeadlineExceededError):
+            await task
+    assert told

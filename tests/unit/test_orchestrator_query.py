@@ -9,11 +9,17 @@ from typing import Any, cast
 import pytest
 
 from bus_schemas.digests import caller_digest
+from services.orchestrator.answers import Answers
 from services.orchestrator.attempts import Attempts
+from services.orchestrator.cache.cache import AnswerCache
+from services.orchestrator.cache.l1 import L1
+from services.orchestrator.cache.metrics import CacheMetrics
+from services.orchestrator.cache.store import CacheStore
 from services.orchestrator.catalogue import CatalogueView, LiveVersion
 from services.orchestrator.context import Context
 from services.orchestrator.continuations import Continuations
 from services.orchestrator.dispatch import Call, Dispatcher, NobodyThereError, Outcome
+from services.orchestrator.idempotency import IdempotencyLedger
 from services.orchestrator.limits import Limits
 from services.orchestrator.metrics import QueryMetrics
 from services.orchestrator.pins import Pins, rendezvous
@@ -28,6 +34,7 @@ from services.runtime.errors import (
     UpstreamError,
 )
 from services.runtime.metrics import new_registry
+from services.runtime.store import Store
 from tests.support.announced import AnnouncedFleet
 
 pytestmark = pytest.mark.anyio
@@ -79,15 +86,18 @@ class Gateway:
         self.givers = Givers()
         self.registry = new_registry()
         policy, catalogue = Policy(servers=policies), CatalogueView(self.announced.fleet)
+        no_store = CacheStore(Store(None), "orchestrator")
+        cache = AnswerCache(policy, no_store, L1(time.monotonic), CacheMetrics(self.registry), is_bus_up=lambda: True)
         attempts = Attempts(
             policy,
             catalogue,
-            cast("Dispatcher", self.workers),
+            Answers(policy, cache, cast("Dispatcher", self.workers)),
             Pins(self.announced.fleet, idle_s=300),
             cast("Continuations", self.givers),
         )
         metrics = QueryMetrics(self.registry, policies, connected=lambda: 0)
-        self.queries = QueryService(policy, catalogue, attempts, Limits(time.monotonic), metrics)
+        ledger = IdempotencyLedger(Store(None))
+        self.queries = QueryService(policy, catalogue, attempts, Limits(time.monotonic), ledger=ledger, metrics=metrics)
 
     async def ask(
         self, *, principal: Principal = ANONYMOUS, largest_reply_bytes: float = math.inf, **query: Any

@@ -7,6 +7,7 @@ from pydantic import SecretStr, ValidationError
 
 from services.runtime.http_settings import HttpSettings
 from services.runtime.settings import CommonSettings
+from services.runtime.store_settings import StoreSettings
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +82,14 @@ def test_a_secret_is_not_in_what_settings_print() -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
         CommonSettings().log_level = "DEBUG"  # type: ignore[misc]
+
+
+def test_the_stores_url_is_secret_and_an_empty_one_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BUSBAR_REDIS_URL", raising=False)
+    monkeypatch.delenv("BUSBAR_REDIS_URL_FILE", raising=False)
+    assert StoreSettings().store_url is None
+    monkeypatch.setenv("BUSBAR_REDIS_URL", "")
+    assert StoreSettings().store_url is None
+    monkeypatch.setenv("BUSBAR_REDIS_URL", "redis://:hunter2@host")
+    assert StoreSettings().store_url == "redis://:hunter2@host"
+    assert "hunter2" not in f"{StoreSettings()!r}"

@@ -53,6 +53,17 @@ def test_forwarded_headers_travel_under_names_of_their_own(forwarded: dict[str, 
     assert CallHeaders.decode(headers.encode()) == headers
 
 
+@pytest.mark.parametrize(("value", "wants"), [("1", True), ("0", False), ("", False), (None, False)])
+def test_progress_goes_only_to_who_says_1(value: str | None, wants: bool) -> None:
+    headers = LEAST if value is None else {**LEAST, "mcp-progress": value}
+    assert CallHeaders.decode(headers).wants_progress is wants
+
+
+def test_a_call_that_wants_no_progress_says_nothing_of_it() -> None:
+    assert "mcp-progress" not in CallHeaders("01K", 1, 1, 1, "bus").encode()
+    assert CallHeaders("01K", 1, 1, 1, "bus", wants_progress=True).encode()["mcp-progress"] == "1"
+
+
 def test_a_result_without_times_is_still_a_result() -> None:
     assert ResultHeaders.decode({"mcp-kind": "result"}) == ResultHeaders(instance="", upstream_us=0, queue_us=0)
 

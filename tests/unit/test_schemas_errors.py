@@ -34,6 +34,10 @@ TABLE = {
     "not_found": (404, False, "no"),
     "method_not_allowed": (405, False, "no"),
     "misdirected_request": (421, False, "no"),
+    # Of the admin service alone.
+    "store_unavailable": (503, True, "no"),
+    "bus_unavailable": (503, True, "no"),
+    "audit_unavailable": (503, True, "no"),
 }
 """SPEC §3, row by row: status, retryable, executed."""
 

@@ -34,6 +34,15 @@ def test_events_of_all_workers_can_be_followed_with_one_subscription() -> None:
     assert subjects.WORKER_EVENTS == "mcp.v1.event.worker.>"
 
 
+def test_events_of_all_orchestrators_can_be_followed_with_one_subscription() -> None:
+    assert subjects.orchestrator_event("c4k1") == "mcp.v1.event.orchestrator.c4k1"
+    assert subjects.ORCHESTRATOR_EVENTS == "mcp.v1.event.orchestrator.*"
+
+
+def test_what_happens_to_the_cache_is_told_to_all_on_one_subject() -> None:
+    assert subjects.CACHE_EVENTS == "mcp.v1.event.cache"
+
+
 def test_discovery_asks_all_or_one_server_or_one_instance() -> None:
     assert subjects.service_verb("PING") == "$SRV.PING"
     assert subjects.service_verb("INFO", "database_mcp") == "$SRV.INFO.database_mcp"

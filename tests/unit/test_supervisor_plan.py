@@ -11,6 +11,7 @@ from bus_schemas.workers import ServerFault
 from services.runtime.config.connections import load_config
 from services.runtime.config.document import read_document
 from services.runtime.config.policy import Policy
+from services.supervisor.environments import service_environment
 from services.supervisor.pinning import pinned
 from services.supervisor.plan import base_url, plan_services
 from services.supervisor.ports import Ports
@@ -24,7 +25,9 @@ _POLICY = Policy.model_validate({"servers": {"a": {"version": "1.2.0"}, "b": {}}
 
 def test_every_server_has_as_many_workers_as_asked_for_and_every_service_its_port() -> None:
     settings = SupervisorSettings(workers=2, orchestrators=2)
-    plan = plan_services(settings, _POLICY, _PORTS, keys_file="/k", worker_config="/c", worker_ports=count(9000))
+    plan = plan_services(
+        settings, _POLICY, _PORTS, keys_file="/k", redis_url="redis://r", worker_config="/c", worker_ports=count(9000)
+    )
     assert {service.name: service.url for service in plan} == {
         "orchestrator-1": "http://127.0.0.1:8080",
         "orchestrator-2": "http://127.0.0.1:8083",
@@ -39,9 +42,36 @@ def test_every_server_has_as_many_workers_as_asked_for_and_every_service_its_por
 
 def test_only_the_http_services_listen_on_the_host() -> None:
     settings = SupervisorSettings(host="0.0.0.0")
-    plan = plan_services(settings, _POLICY, _PORTS, keys_file="/k", worker_config="/c", worker_ports=count(9000))
+    plan = plan_services(
+        settings, _POLICY, _PORTS, keys_file="/k", redis_url="redis://r", worker_config="/c", worker_ports=count(9000)
+    )
     assert {service.variables.get("BUSBAR_HOST") for service in plan if service.server is None} == {"0.0.0.0"}
     assert {service.variables.get("BUSBAR_WORKER_HOST") for service in plan.workers} == {"127.0.0.1"}
+
+
+def test_the_store_is_told_to_all_but_the_workers_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUSBAR_REDIS_URL", "redis://operators")
+    monkeypatch.setenv("BUSBAR_REDIS_URL_FILE", "/operators")
+    plan = plan_services(
+        SupervisorSettings(), _POLICY, _PORTS, keys_file="/k", redis_url="redis://r", worker_config="/c",
+        worker_ports=count(9000),
+    )  # fmt: skip
+    told = {
+        service.name: {
+            name: value for name, value in service_environment(service, {}).items() if name.startswith("BUSBAR_REDIS")
+        }
+        for service in plan
+    }
+    url = {"BUSBAR_REDIS_URL": "redis://r"}
+    assert told == {
+        "orchestrator-1": url,
+        "orchestrator-2": url,
+        "worker-a-1": {},
+        "worker-b-1": {},
+        "health": url,
+        "admin": url,
+    }
+    assert "redis://r" not in repr(plan)
 
 
 @pytest.mark.parametrize(

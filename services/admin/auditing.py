@@ -1,0 +1,76 @@
+"""The routes that change something: each attempt is in the audit log before it is made, and what became of it after."""
+
+import logging
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+
+from bus_schemas.errors import ErrorCode
+from services.admin.audit import ATTEMPTED, DONE, Attempt, Audit, AuditUnwritableError
+from services.admin.errors import AuditUnavailableError
+from services.admin.state import state_of
+from services.runtime.errors import InternalError, InvalidRequestError, QueryError
+from services.runtime.field_errors import field_errors
+from services.runtime.http import problem_response
+from services.runtime.ids import new_id
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class AuditedRoute(APIRoute):
+    """A route whose every use is audited, refused ones too; the route's name is the action.
+
+    Without an audit log nothing is changed: 503. Once changed, an outcome that cannot be written is only logged.
+    """
+
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+
+        async def handle_audited(request: Request) -> Response:
+            state = state_of(request)
+            attempt = Attempt(
+                id=new_id(),
+                who=state.access.identify(request.headers.get("authorization")),
+                action=self.name,
+                target={name: str(value) for name, value in request.path_params.items()},
+            )
+            try:
+                await state.audit.write(attempt, ATTEMPTED)
+            except AuditUnwritableError:
+                log.exception("audit log cannot be written, nothing is changed")
+                return problem_response(AuditUnavailableError(), attempt.id)
+            response, outcome = await _attempt(handle, request, attempt.id)
+            await _tell_outcome(state.audit, attempt, outcome)
+            return response
+
+        return handle_audited
+
+
+async def _attempt(handle: Handler, request: Request, request_id: str) -> tuple[Response, str]:
+    try:
+        response = await handle(request)
+    except QueryError as error:
+        problem = error
+    except RequestValidationError as error:
+        problem = InvalidRequestError(errors=field_errors(error.errors(), skip=1))
+    except Exception:  # the last line of defence: the outcome is audited
+        log.exception("request failed")
+        problem = InternalError()
+    else:
+        # Done, and some did not say so in time: the answer names them.
+        is_late = response.status_code == HTTPStatus.GATEWAY_TIMEOUT
+        return response, ErrorCode.TIMEOUT.value if is_late else DONE
+    return problem_response(problem, request_id), problem.code.value
+
+
+async def _tell_outcome(audit: Audit, attempt: Attempt, outcome: str) -> None:
+    try:
+        await audit.write(attempt, outcome)
+    except AuditUnwritableError:
+        log.exception("outcome cannot be written to the audit log", extra={"action": attempt.action})

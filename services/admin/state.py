@@ -1,0 +1,35 @@
+"""What a request finds in the running admin service: the one place where the lifespan's state gets its type."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from services.admin.access import Access
+from services.admin.audit import Audit
+from services.admin.cache import CacheControl
+from services.runtime.auth.principals import Principal
+from services.runtime.fleet import Fleet
+
+_KEY = HTTPBearer(auto_error=False, scheme_name="key", description="A key with the scope `admin`.")
+
+
+@dataclass(frozen=True, slots=True)
+class AdminState:
+    """Built by `app`, in its lifespan."""
+
+    access: Access
+    audit: Audit
+    fleet: Fleet
+    cache: CacheControl
+
+
+def state_of(request: Request) -> AdminState:
+    state: AdminState = request.state.admin
+    return state
+
+
+def admin(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_KEY)]) -> Principal:
+    """Who asks; the second argument only lets the OpenAPI document say so. Raises UnauthorizedError, ForbiddenError."""
+    return state_of(request).access.admit(request.headers.get("authorization"))

@@ -1,0 +1,11 @@
+"""Answers that are given again: of a tool or resource whose operator, or whose server, says for how long.
+
+cache          the middle: found in memory or in the store, else asked for, once
+rules          what may be kept, for how long, for whom
+keys           what makes two queries the same
+entry          an answer as it is kept
+l1             the answers that this process saw last
+store          entries and generations in the shared store
+single_flight  those who ask the same thing at once
+metrics        how often an answer was there already
+"""

@@ -1,0 +1,10 @@
+"""What the services share in Redis or Valkey: an accelerator, which may be away at any time.
+
+client      the connection: every wait is at most 0.1 s, and a store that is away costs that once
+cache_keys  under which names the cache keeps its entries, generations and tallies
+cache_book  how many entries live, and how they are all made invalid at once
+"""
+
+from services.runtime.store.client import Script, Store, StoreAwayError, StoreError, StoreRefusedError, open_store
+
+__all__ = ["Script", "Store", "StoreAwayError", "StoreError", "StoreRefusedError", "open_store"]
