@@ -45,6 +45,7 @@ class ErrorCode(StrEnum):
 OF_ADMIN = frozenset({ErrorCode.STORE_UNAVAILABLE, ErrorCode.BUS_UNAVAILABLE, ErrorCode.AUDIT_UNAVAILABLE})
 """The codes that only the admin service tells."""
 
+
 class ErrorMeaning(NamedTuple):
     """What a code stands for. `retryable` None means: only if the call is idempotent."""
 
