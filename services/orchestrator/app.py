@@ -15,6 +15,7 @@ from services.orchestrator.bus_api import BusApi, serving_bus_queries
 from services.orchestrator.cache.cache import AnswerCache
 from services.orchestrator.cache.l1 import L1
 from services.orchestrator.cache.metrics import CacheMetrics
+from services.orchestrator.cache.shelf import Shelf
 from services.orchestrator.cache.store import CacheStore
 from services.orchestrator.catalogue import CatalogueView
 from services.orchestrator.continuations import Continuations
@@ -76,7 +77,8 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
             open_ledger(store) as ledger,
         ):
             l1 = L1(time.monotonic)
-            cache = AnswerCache(policy, CacheStore(store, instance), l1, cache_metrics, is_bus_up=lambda: bus.connected)
+            shelf = Shelf(CacheStore(store, instance), l1, is_bus_up=lambda: bus.connected)
+            cache = AnswerCache(policy, shelf, cache_metrics)
             cache_metrics.watch(memory_bytes=lambda: l1.bytes, is_store_up=lambda: not store.is_away)
             catalogue = CatalogueView(fleet)
             metrics = QueryMetrics(registry, policy.servers, connected=lambda: len(catalogue.servers()))

@@ -14,6 +14,7 @@ from services.orchestrator.attempts import Attempts
 from services.orchestrator.cache.cache import AnswerCache
 from services.orchestrator.cache.l1 import L1
 from services.orchestrator.cache.metrics import CacheMetrics
+from services.orchestrator.cache.shelf import Shelf
 from services.orchestrator.cache.store import CacheStore
 from services.orchestrator.catalogue import CatalogueView, LiveVersion
 from services.orchestrator.context import Context
@@ -86,8 +87,8 @@ class Gateway:
         self.givers = Givers()
         self.registry = new_registry()
         policy, catalogue = Policy(servers=policies), CatalogueView(self.announced.fleet)
-        no_store = CacheStore(Store(None), "orchestrator")
-        cache = AnswerCache(policy, no_store, L1(time.monotonic), CacheMetrics(self.registry), is_bus_up=lambda: True)
+        shelf = Shelf(CacheStore(Store(None), "orchestrator"), L1(time.monotonic), is_bus_up=lambda: True)
+        cache = AnswerCache(policy, shelf, CacheMetrics(self.registry))
         attempts = Attempts(
             policy,
             catalogue,

@@ -1,6 +1,7 @@
 """Answers that are given again: of a tool or resource whose operator, or whose server, says for how long.
 
-cache          the middle: found in memory or in the store, else asked for, once
+cache          CENTRAL: kept, or being asked for already, or else asked for → shelf, single_flight
+shelf          finds and keeps answers, in memory and in the store → l1, store
 rules          what may be kept, for how long, for whom
 keys           what makes two queries the same
 entry          an answer as it is kept

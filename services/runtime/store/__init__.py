@@ -1,6 +1,7 @@
 """What the services share in Redis or Valkey: an accelerator, which may be away at any time.
 
-client      the connection: every wait is at most 0.1 s, and a store that is away costs that once
+client      the store: a wait is at most 0.1 s, and one that is away costs that once → connection
+connection  the one connection, which all share: replies come in the order of the commands
 cache_keys  under which names the cache keeps its entries, generations and tallies
 cache_book  how many entries live, and how they are all made invalid at once
 """

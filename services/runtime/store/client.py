@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from services.runtime.lifecycle import Lifecycle
-from services.runtime.store.connections import Connections
+from services.runtime.store.connection import StoreConnection
 from services.runtime.store.errors import (
     NotServingError,
     StoreAwayError,
@@ -22,6 +22,8 @@ __all__ = ["Script", "Store", "StoreAwayError", "StoreError", "StoreRefusedError
 log = logging.getLogger(__name__)
 
 _LIMIT_S: Final = 0.1
+_CONNECT_LIMITS: Final = 10
+"""So many times as long it may take to connect, which is on nobody's time."""
 _ASK_AGAIN_S: Final = 0.5
 _EVICTS_EVERYTHING: Final = b"maxmemory_policy:allkeys-"
 
@@ -38,10 +40,11 @@ class Store:
     """Redis or Valkey, or none. Made by `open_store`."""
 
     def __init__(self, url: str | None) -> None:
-        self._in_doubt = asyncio.Event()
-        self._connections = None if url is None else Connections(url, found_closed=self._in_doubt.set)
+        self._connection = None if url is None else StoreConnection(url, broke=self._lost)
         self._is_away = url is None
         self._is_closed = False
+        self._is_in_doubt = asyncio.Event()
+        self._ask_from = 0.0
         self._evicts_everything = False
         self._returns = 0
         self._return_listeners: list[Callable[[], None]] = []
@@ -63,83 +66,81 @@ class Store:
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int] = ()) -> Any:
         """Return what the script returns: bytes, int, None, or a list of such.
 
-        One round trip, two where the script is new to the store; 0.1 s at most.
+        One round trip, two where the script is new to the store; each is 0.1 s at most.
 
         Raises:
-            StoreAwayError: it does not answer, or all connections are in use. The script may have run, or run later.
+            StoreAwayError: it does not answer, or far too many ask. The script may have run, or run later.
             StoreRefusedError: it answered with an error.
         """
-        if self._is_away or self._connections is None:
+        if self._is_away or self._connection is None:
             raise StoreAwayError
         words = (len(keys), *keys, *arguments)
-        returns = self._returns
-        has_place = False
         try:
-            async with asyncio.timeout(_LIMIT_S), self._connections.places:
-                if self._is_away:  # while we waited
-                    raise StoreAwayError
-                has_place = True
-                return await _run(self._connections, script, words)
-        except (StoreAwayError, TimeoutError) as error:
-            # To wait for a place says nothing about the store; nor does a call from before its last return.
-            if has_place and returns == self._returns:
-                self._lost(error)
-            if isinstance(error, StoreAwayError):
-                raise
-            raise StoreAwayError from error
+            try:
+                return await self._connection.ask("EVALSHA", script.digest, *words, limit_s=_LIMIT_S)
+            except UnknownScriptError:
+                return await self._connection.ask("EVAL", script.source, *words, limit_s=_LIMIT_S)
         except NotServingError:
-            self._in_doubt.set()
+            self._is_in_doubt.set()
             raise
 
     async def ask_whether_it_answers(self) -> None:
-        """Ask now; learn how it evicts, and let the listeners know if it is back."""
-        if self._connections is None:
+        """Connect if it is away; learn how it evicts, and let the listeners know if it is back."""
+        if self._connection is None or self._is_closed:
             return
-        self._in_doubt.clear()
+        self._is_in_doubt.clear()
+        self._ask_from = asyncio.get_running_loop().time() + _ASK_AGAIN_S
         try:
-            async with asyncio.timeout(_LIMIT_S):
-                self._evicts_everything = await _evicts_everything(self._connections)
+            if not self._connection.is_open:
+                async with asyncio.timeout(_CONNECT_LIMITS * _LIMIT_S):
+                    await self._connection.open()
+            self._evicts_everything = await _evicts_everything(self._connection)
         except (StoreError, TimeoutError) as error:
             self._lost(error)
-            return
-        if self._is_away and not self._is_closed:
+        else:
+            self._answered(self._connection)
+
+    async def keep_asking(self) -> None:
+        """Ask when it is in doubt or away, at most every half second; end when it is closed."""
+        while not self._is_closed:
+            await self._is_in_doubt.wait()
+            await asyncio.sleep(self._ask_from - asyncio.get_running_loop().time())
+            await self.ask_whether_it_answers()
+
+    def close(self) -> None:
+        """Be away for good."""
+        self._is_closed = self._is_away = True
+        self._is_in_doubt.set()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _answered(self, connection: StoreConnection) -> None:
+        if self._is_closed:
+            connection.close()
+        if self._is_away and connection.is_open:
             self._is_away = False
             self._returns += 1
             log.info("store is back", extra={"returns": self._returns})
             for listener in self._return_listeners:
                 listener()
 
-    async def keep_asking(self) -> None:
-        """Ask when it is in doubt, and every half second while it is away; end when it is closed."""
-        while not self._is_closed:
-            await self._in_doubt.wait()
-            if self._is_away:
-                # Also before the first time: one that answers this but is slow with the rest costs 0.1 s no more often.
-                await asyncio.sleep(_ASK_AGAIN_S)
-            await self.ask_whether_it_answers()
-
-    def close(self) -> None:
-        """Be away for good."""
-        self._is_closed = self._is_away = True
-        self._in_doubt.set()
-        if self._connections is not None:
-            self._connections.drop_all()
-
     def _lost(self, error: Exception) -> None:
         """Let nobody else wait for it."""
-        self._in_doubt.set()
-        if self._is_away:
-            return
-        self._is_away = True
-        kind = type(error.__cause__ if isinstance(error, StoreError) else error).__name__
-        log.warning("store is away", extra={"kind": kind})
-        if self._connections is not None:
-            self._connections.drop_all()
+        self._is_in_doubt.set()
+        if self._connection is not None:
+            self._connection.close(error)
+        if isinstance(error, TimeoutError):
+            # One that answers when we ask but is slow with the rest costs 0.1 s no more often.
+            self._ask_from = asyncio.get_running_loop().time() + _ASK_AGAIN_S
+        if not self._is_away:
+            self._is_away = True
+            kind = type(error.__cause__ if isinstance(error, StoreError) else error).__name__
+            log.warning("store is away", extra={"kind": kind})
 
 
 @asynccontextmanager
 async def open_store(url: str | None, life: Lifecycle) -> AsyncIterator[Store]:
-    """Reach for the store, and close the connections in the end; one that is down is away until it is up.
+    """Reach for the store, and close the connection in the end; one that is down is away until it is up.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, user and password may be in it; None: a store that is always away.
@@ -157,20 +158,10 @@ async def open_store(url: str | None, life: Lifecycle) -> AsyncIterator[Store]:
         store.close()
 
 
-async def _run(connections: Connections, script: Script, words: Sequence[str | bytes | int]) -> Any:
-    command = connections.pack("EVALSHA", script.digest, *words)
-    async with connections.borrowed() as connection:
-        try:
-            return await connection.ask(command)
-        except UnknownScriptError:
-            return await connection.ask(connections.pack("EVAL", script.source, *words))
-
-
-async def _evicts_everything(connections: Connections) -> bool:
-    async with connections.apart() as connection:
-        await connection.ask(connections.pack("PING"))
-        try:
-            memory = await connection.ask(connections.pack("INFO", "memory"))
-        except StoreRefusedError:  # it may not tell us
-            return False
+async def _evicts_everything(connection: StoreConnection) -> bool:
+    await connection.ask("PING", limit_s=_LIMIT_S)
+    try:
+        memory = await connection.ask("INFO", "memory", limit_s=_LIMIT_S)
+    except StoreRefusedError:  # it may not tell us
+        return False
     return isinstance(memory, bytes) and _EVICTS_EVERYTHING in memory
