@@ -10,6 +10,7 @@ digests     callers and request states as they are told apart on the bus
 workers     what a worker says of itself: joined, heartbeat, draining, left; its catalogue
 replicas    what an orchestrator says of itself: heartbeat, left
 cache       what happens to the shared cache: flushed, and its acknowledgement
+breakers    what becomes of breakers: changed, by an orchestrator or an operator; what each orchestrator knows of them
 control     orders to one worker, and their acknowledgements
 errors      every error code with its status, text and meaning
 examples    of every message and header set

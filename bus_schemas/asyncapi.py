@@ -126,6 +126,14 @@ def _channels() -> Document:
             subjects.CACHE_EVENTS, "What happens to the shared cache; every orchestrator hears it.", "cache_flushed"
         ),
         "cache_event_reply": _replies("flush_acknowledged"),
+        "breaker_event": _channel(
+            subjects.breaker_event(_SERVER),
+            f"What becomes of the breakers of a server; subscribe to `{subjects.BREAKER_EVENTS}` for all.",
+            "breaker_changed",
+        ),
+        "breaker_event_reply": _replies("breaker_acknowledged"),
+        "breakers": _channel(subjects.BREAKERS, "Every orchestrator is asked what it knows.", "ask_breakers"),
+        "breakers_reply": _replies("breakers_told"),
         "discovery": _channel(subjects.service_verb(_VERB), f"{srv} Asks all.", "discover"),
         "discovery_of_server": _channel(
             subjects.service_verb(_VERB, _SERVER), f"{srv} Asks the workers of one server.", "discover"
@@ -228,6 +236,24 @@ def _operations() -> Document:
             "cache_event",
             "Answer nothing from before any more.",
             reply=("cache_event_reply", "flush_acknowledged"),
+        ),
+        "tellBreaker": _operation("orchestrator", "send", "breaker_event", "Say that a breaker has changed."),
+        "followBreakers": _operation(
+            "orchestrator",
+            "receive",
+            "breaker_event",
+            "Refuse with the orchestrator that opened it; obey an operator, and acknowledge that.",
+            reply=("breaker_event_reply", "breaker_acknowledged"),
+        ),
+        "orderBreaker": _operation(
+            "admin",
+            "send",
+            "breaker_event",
+            "Isolate a server, or reset its breakers; every orchestrator acknowledges it.",
+            reply=("breaker_event_reply", "breaker_acknowledged"),
+        ),
+        "tellBreakers": _operation(
+            "orchestrator", "receive", "breakers", "Tell what is known.", reply=("breakers_reply", "breakers_told")
         ),
         **{
             name: _operation("worker", "receive", channel, summary, reply=("discovery_reply", *discovery_replies))

@@ -1,5 +1,6 @@
 """Examples of every message and header set: for the AsyncAPI document and the golden files."""
 
+from bus_schemas.breakers import ADMIN, AskBreakers, BreakerAcknowledged, BreakerChanged, BreakerState, BreakersTold
 from bus_schemas.cache import CacheFlushed, FlushAcknowledged
 from bus_schemas.calls import CallHeaders, CancelCall, ChunkHeaders, ErrorHeaders, ResultHeaders
 from bus_schemas.control import Acknowledged, DescribeWorker, DrainWorker, FindState, StateFound
@@ -161,3 +162,27 @@ ORCHESTRATOR_HEARTBEAT = OrchestratorHeartbeat(
     instance=_ORCHESTRATOR, started_at=1_705_744_700.25, cache_hits=930, cache_misses=310
 )
 ORCHESTRATOR_LEFT = OrchestratorLeft(instance=_ORCHESTRATOR)
+
+BREAKER_OPENED = BreakerChanged(
+    server=_SERVER,
+    version=_VERSION,
+    state=BreakerState.OPEN,
+    epoch=1_705_744_800_000,
+    opened_at=1_705_744_800.25,
+    open_ms=31_500,
+    by=_ORCHESTRATOR,
+    reason="5 failures in a row",
+)
+SERVER_ISOLATED = BreakerChanged(
+    server=_SERVER,
+    state=BreakerState.ISOLATED,
+    epoch=1_705_744_900_000,
+    opened_at=1_705_744_900.5,
+    open_ms=600_000,
+    by=ADMIN,
+    reason="its database is being moved",
+)
+"""As an operator orders it."""
+BREAKER_ACKNOWLEDGED = BreakerAcknowledged(instance=_ORCHESTRATOR)
+ASK_BREAKERS = AskBreakers()
+BREAKERS_TOLD = BreakersTold(instance=_ORCHESTRATOR, breakers=[BREAKER_OPENED, SERVER_ISOLATED])

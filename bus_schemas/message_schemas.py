@@ -39,6 +39,10 @@ _MODELS: dict[str, tuple[BaseModel, ...]] = {
     "orchestrator_left": (examples.ORCHESTRATOR_LEFT,),
     "cache_flushed": (examples.CACHE_FLUSHED, examples.WHOLE_CACHE_FLUSHED),
     "flush_acknowledged": (examples.FLUSH_ACKNOWLEDGED,),
+    "breaker_changed": (examples.BREAKER_OPENED, examples.SERVER_ISOLATED),
+    "breaker_acknowledged": (examples.BREAKER_ACKNOWLEDGED,),
+    "ask_breakers": (examples.ASK_BREAKERS,),
+    "breakers_told": (examples.BREAKERS_TOLD,),
 }
 
 

@@ -8,6 +8,9 @@ QUERY_QUEUE = "orchestrator"
 WORKER_EVENTS = "mcp.v1.event.worker.>"
 ORCHESTRATOR_EVENTS = "mcp.v1.event.orchestrator.*"
 CACHE_EVENTS = "mcp.v1.event.cache"
+BREAKER_EVENTS = "mcp.v1.event.breaker.*"
+BREAKERS = "mcp.v1.control.breakers"
+"""Where every orchestrator is asked what it knows of breakers."""
 
 
 def call(server: str, version: str) -> str:
@@ -43,6 +46,11 @@ def worker_event(server: str, instance: str) -> str:
 def orchestrator_event(instance: str) -> str:
     """Where one orchestrator says what becomes of it."""
     return f"mcp.v1.event.orchestrator.{instance}"
+
+
+def breaker_event(server: str) -> str:
+    """Where is said what becomes of the breakers of one server."""
+    return f"mcp.v1.event.breaker.{server}"
 
 
 def service_verb(verb: str, server: str = "", instance: str = "") -> str:

@@ -14,6 +14,7 @@ from services.admin.settings import AdminSettings
 from services.admin.state import AdminState
 from services.runtime.auth.ring import KeyRing
 from services.runtime.bus import open_bus, open_inbox
+from services.runtime.bus.metrics import BusMetrics
 from services.runtime.config.file import load_policy
 from services.runtime.fleet import open_fleet
 from services.runtime.http import create_service
@@ -26,6 +27,8 @@ from services.runtime.store import open_store
 def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
     """Return the admin service's app; nothing is opened before its lifespan."""
     policy = load_policy(settings.config)
+    registry = new_registry()
+    bus_metrics = BusMetrics(registry)
     access = Access(None if settings.keys_file is None else KeyRing(settings.keys_file))
 
     @asynccontextmanager
@@ -39,6 +42,7 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
             open_replicas(bus, inbox, life) as replicas,
             open_store(settings.store_url, life) as store,
         ):
+            bus_metrics.watch(bus)
             yield {
                 "admin": AdminState(
                     access=access,
@@ -53,7 +57,7 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
         "Busbar admin",
         lifespan=lifespan,
         life=life,
-        registry=new_registry(),
+        registry=registry,
         names=settings.names,
     )
     for router in (api.router, cache_api.reading, cache_api.changing):

@@ -25,6 +25,7 @@ from services.orchestrator.openapi import IDEMPOTENCY_KEY, IDEMPOTENCY_PARAMETER
 from services.orchestrator.query import Reply
 from services.orchestrator.state import state_of
 from services.orchestrator.tracing import trace_context
+from services.orchestrator.writing import HeldResponse
 from services.runtime.auth.principals import Principal
 from services.runtime.errors import QueryError, UnsupportedMediaTypeError
 from services.runtime.http import read_body
@@ -69,43 +70,46 @@ async def query(request: Request) -> Response:
     received_at = time.monotonic()
     request_id = new_id()
     headers = request.headers
+    admission = state.admission
     try:
         principal = state.authenticate(headers.get("authorization"), headers.keys())
-        body = await read_body(request, MAX_BODY_BYTES)
-        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise UnsupportedMediaTypeError
+        admission.check()  # the HTTP server drops the body of a query that is refused here
+        with admission.holding() as hold:
+            body = await read_body(request, MAX_BODY_BYTES, on_part=hold.add)
+            if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+                raise UnsupportedMediaTypeError
+            context = Context(
+                request_id,
+                principal,
+                received_at,
+                trace_context(headers.getlist),
+                headers.getlist,
+                idempotency_key=", ".join(headers.getlist(IDEMPOTENCY_KEY)) if IDEMPOTENCY_KEY in headers else None,
+            )
+            with admission.query():
+                reply = await _while_connected(request, state.queries.answer(body, context))
     except QueryError as error:
-        return _response(state.queries.refuse(error, request_id, received_at))
-    context = Context(
-        request_id,
-        principal,
-        received_at,
-        trace_context(headers.getlist),
-        headers.getlist,
-        idempotency_key=", ".join(headers.getlist(IDEMPOTENCY_KEY)) if IDEMPOTENCY_KEY in headers else None,
-    )
-    return await _while_connected(request, state.queries.answer(body, context))
+        reply = state.queries.refuse(error, request_id, received_at)
+    if reply is None:
+        return Response(status_code=499)  # nobody reads it; the number is nginx's for a client that closed
+    return HeldResponse(reply.body, reply.status, {"content-type": reply.content_type, **reply.headers}, admission)
 
 
-async def _while_connected(request: Request, answering: Coroutine[Any, Any, Reply]) -> Response:
-    """Return the answer, or stop working on it when the caller hangs up."""
+async def _while_connected(request: Request, answering: Coroutine[Any, Any, Reply]) -> Reply | None:
+    """Return the answer, or stop working on it when the caller hangs up: None."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101
     hung_up = asyncio.ensure_future(request.receive())
     hung_up.add_done_callback(lambda watch: None if watch.cancelled() else task.cancel())
     try:
-        return _response(await answering)
+        return await answering
     except asyncio.CancelledError:
         if not hung_up.done():
             raise
         task.uncancel()
-        return Response(status_code=499)  # nobody reads it; the number is nginx's for a client that closed
+        return None
     finally:
         hung_up.cancel()
-
-
-def _response(reply: Reply) -> Response:
-    return Response(reply.body, reply.status, headers={"content-type": reply.content_type, **reply.headers})
 
 
 @router.get("/servers", tags=["catalogue"], summary="Servers and their versions", responses=_OF_LISTS)

@@ -8,9 +8,13 @@ from typing import Any
 from fastapi import FastAPI
 
 from bus_schemas.inboxes import bulk_instance
+from services.orchestrator.admission import Admission
 from services.orchestrator.answers import Answers
 from services.orchestrator.api import router
 from services.orchestrator.attempts import Attempts
+from services.orchestrator.breaker.board import Board
+from services.orchestrator.breaker.events import sharing_breakers
+from services.orchestrator.breaker.metrics import BreakerMetrics
 from services.orchestrator.bus_api import BusApi, serving_bus_queries
 from services.orchestrator.cache.cache import AnswerCache
 from services.orchestrator.cache.l1 import L1
@@ -20,27 +24,35 @@ from services.orchestrator.cache.store import CacheStore
 from services.orchestrator.catalogue import CatalogueView
 from services.orchestrator.continuations import Continuations
 from services.orchestrator.dispatch import Dispatcher
+from services.orchestrator.flow_metrics import FlowMetrics
 from services.orchestrator.flushes import obeying_flushes
 from services.orchestrator.idempotency import open_ledger
 from services.orchestrator.limits import Limits
 from services.orchestrator.lists import Lists
 from services.orchestrator.metrics import QueryMetrics
+from services.orchestrator.observer import Observer
 from services.orchestrator.openapi import complete
 from services.orchestrator.pins import Pins
 from services.orchestrator.presence import present
 from services.orchestrator.query import QueryService
+from services.orchestrator.query_log import open_query_log
+from services.orchestrator.repeating import Repeats
+from services.orchestrator.retry_budget import RetryBudget
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.state import OrchestratorState
 from services.runtime.auth.authentication import anonymous_caller, authenticate
 from services.runtime.auth.principals import BUS, Principal
 from services.runtime.auth.ring import KeyRing
+from services.runtime.breakers import BreakerWords
 from services.runtime.bus import Bus, open_bus, open_inbox
+from services.runtime.bus.metrics import BusMetrics
 from services.runtime.config.file import load_policy
 from services.runtime.fleet import open_fleet
 from services.runtime.http import create_service
 from services.runtime.lifecycle import Lifecycle, new_instance_id
 from services.runtime.metrics import new_registry
 from services.runtime.store import open_store
+from services.runtime.tracing import open_tracing
 
 _DESCRIPTION = """
 Every MCP server of the fleet behind one door. A query names a server and a tool, a resource or a prompt;
@@ -52,7 +64,10 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
     """Return the orchestrator's app; nothing is opened before its lifespan."""
     policy = load_policy(settings.config)
     registry = new_registry()
+    bus_metrics = BusMetrics(registry)
     cache_metrics = CacheMetrics(registry)
+    flow_metrics = FlowMetrics(registry)
+    breaker_metrics = BreakerMetrics(registry)
     ring = None if settings.keys_file is None else KeyRing(settings.keys_file)
 
     def http_caller(authorization: str | None, header_names: Iterable[str]) -> Principal:
@@ -75,31 +90,44 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
             open_fleet(bus, inbox, life) as fleet,
             open_store(settings.store_url, life) as store,
             open_ledger(store) as ledger,
+            open_tracing(settings, service="orchestrator", instance=instance) as tracer,
+            open_query_log(settings.query_log, registry, slow_ms=settings.query_log_slow_ms) as query_log,
         ):
+            bus_metrics.watch(bus, bulk)
             l1 = L1(time.monotonic)
-            shelf = Shelf(CacheStore(store, instance), l1, is_bus_up=lambda: bus.connected)
+            shelf = Shelf(
+                CacheStore(store, instance, cache_metrics.look_ups.observe), l1, is_bus_up=lambda: bus.connected
+            )
             cache = AnswerCache(policy, shelf, cache_metrics)
             cache_metrics.watch(memory_bytes=lambda: l1.bytes, is_store_up=lambda: not store.is_away)
             catalogue = CatalogueView(fleet)
             metrics = QueryMetrics(registry, policy.servers, connected=lambda: len(catalogue.servers()))
+            observer = Observer(metrics, catalogue, query_log, tracer)
+            words = BreakerWords()
+            board = Board(policy, fleet, words, breaker_metrics, instance=instance, open_s=settings.breaker_open_s)
+            repeats = Repeats(policy, RetryBudget(time.monotonic), flow_metrics, time.monotonic)
+            admission = Admission(
+                most_in_flight=settings.max_in_flight, most_held_bytes=settings.max_held_bytes, metrics=flow_metrics
+            )
             queries = QueryService(
                 policy,
                 catalogue,
                 Attempts(
                     policy,
                     catalogue,
-                    Answers(policy, cache, Dispatcher(bus, inbox, fleet)),
+                    Answers(policy, cache, board, Dispatcher(bus, inbox, fleet), repeats=repeats, admission=admission),
                     Pins(fleet, idle_s=settings.caller_idle_s),
                     Continuations(bus, inbox),
                 ),
                 Limits(time.monotonic),
                 ledger=ledger,
-                metrics=metrics,
+                observer=observer,
             )
-            state = OrchestratorState(queries, Lists(policy, catalogue), http_caller)
-            api = BusApi(bus, queries, bus_caller)
+            state = OrchestratorState(queries, admission, Lists(policy, catalogue), http_caller)
+            api = BusApi(bus, queries, admission, bus_caller)
             async with (
                 obeying_flushes(bus, instance=instance, distrust=cache.distrust),
+                sharing_breakers(bus, inbox, life, board, words, instance=instance),
                 present(
                     bus,
                     life,

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 from bus_schemas import envelope, subjects
 from bus_schemas.envelope import Kind
+from services.orchestrator.admission import Admission
 from services.orchestrator.context import Context
 from services.orchestrator.forwarding import HeaderValues
 from services.orchestrator.query import QueryService, Reply
@@ -27,9 +28,10 @@ Authenticate = Callable[[str | None], Principal]
 class BusApi:
     """Takes queries off the bus; each is a task, so that the bus's callback never waits."""
 
-    def __init__(self, bus: Bus, queries: QueryService, authenticate: Authenticate) -> None:
+    def __init__(self, bus: Bus, queries: QueryService, admission: Admission, authenticate: Authenticate) -> None:
         self._bus = bus
         self._queries = queries
+        self._admission = admission
         self._authenticate = authenticate
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -47,32 +49,35 @@ class BusApi:
         headers = message.headers or {}
         request_id = new_id()
         progress = _ProgressReplies(self._bus, message.reply, request_id) if _wants_progress(message) else None
-        try:
-            principal = self._authenticate(headers.get(envelope.AUTHORIZATION))
-        except QueryError as error:
-            reply = self._queries.refuse(error, request_id, received_at)
-        else:
-            values, largest = _values_of(headers), self._bus.max_payload - _HEADERS_BYTES
-            context = Context(
-                request_id,
-                principal,
-                received_at,
-                trace_context(values),
-                values,
-                largest,
-                headers.get(envelope.IDEMPOTENCY_KEY),
-                on_progress=None if progress is None else progress.take,
-            )
-            reply = await self._queries.answer(message.data, context)
-        if progress is not None:
-            await progress.finish()
-        if not message.reply:
-            return
-        with suppress(BusAwayError):
+        with self._admission.holding() as hold:
+            hold.add(len(message.data))
             try:
-                await self._send(message.reply, reply)
-            except MessageTooLargeError:  # a problem with a large error object of the server's
-                await self._send(message.reply, self._queries.problem(ResultTooLargeError(), request_id))
+                principal = self._authenticate(headers.get(envelope.AUTHORIZATION))
+                values, largest = _values_of(headers), self._bus.max_payload - _HEADERS_BYTES
+                context = Context(
+                    request_id,
+                    principal,
+                    received_at,
+                    trace_context(values),
+                    values,
+                    largest,
+                    headers.get(envelope.IDEMPOTENCY_KEY),
+                    on_progress=None if progress is None else progress.take,
+                )
+                with self._admission.query():
+                    reply = await self._queries.answer(message.data, context)
+            except QueryError as error:
+                reply = self._queries.refuse(error, request_id, received_at)
+            hold.add(len(reply.body))
+            if progress is not None:
+                await progress.finish()
+            if not message.reply:
+                return
+            with suppress(BusAwayError):
+                try:
+                    await self._send(message.reply, reply)
+                except MessageTooLargeError:  # a problem with a large error object of the server's
+                    await self._send(message.reply, self._queries.problem(ResultTooLargeError(), request_id))
 
     async def _send(self, subject: str, reply: Reply) -> None:
         headers = {envelope.STATUS: str(reply.status), "content-type": reply.content_type, **reply.headers}

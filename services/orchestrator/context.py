@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from bus_schemas.errors import ErrorCode
 from bus_schemas.queries import CacheUse, Query
 from services.orchestrator.catalogue import LiveVersion
 from services.orchestrator.dispatch import Outcome
 from services.orchestrator.forwarding import HeaderValues, no_headers
-from services.orchestrator.tracing import NO_TRACE, TraceContext
 from services.runtime.auth.principals import Principal
+from services.runtime.errors import MaybeExecutedError
+from services.runtime.tracing import NO_SPAN, NO_TRACE, Span, TraceContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +51,17 @@ class Course:
     deadline: float = 0.0
     cache: CacheUse = CacheUse.OFF
     stand_in: StandIn | None = None
+    failed_with: ErrorCode | None = None
+    """What became of the latest call, if it failed."""
+    losses: list[MaybeExecutedError] = field(default_factory=list)
+    """The failures of calls that may have run."""
+    may_repeat: bool = True
+    """Whether a call may still be sent after one of these."""
+    span: Span = NO_SPAN
+    """The query's own; that of each call is a child of it."""
+
+    def lose(self, error: MaybeExecutedError) -> None:
+        """Note that a call failed that may have run; once for each, however often it is said."""
+        self.failed_with = error.code
+        if error not in self.losses:
+            self.losses.append(error)

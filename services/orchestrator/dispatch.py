@@ -9,6 +9,7 @@ from bus_schemas import envelope, subjects
 from bus_schemas.calls import CallHeaders, CancelCall, ChunkHeaders, ErrorHeaders, ResultHeaders
 from bus_schemas.envelope import Kind
 from bus_schemas.errors import ErrorCode
+from bus_schemas.workers import WorkerState
 from services.runtime.bus import Bus, BusAwayError, BusMessage, Exchange, Inbox
 from services.runtime.bus.chunks import Assembly, DamagedError
 from services.runtime.bus.connection import MessageTooLargeError
@@ -17,6 +18,7 @@ from services.runtime.errors import (
     DeadlineExceededError,
     DeadlinePassedError,
     InternalError,
+    MaybeExecutedError,
     NoWorkerError,
     OverloadedError,
     PayloadTooLargeError,
@@ -25,10 +27,13 @@ from services.runtime.errors import (
     UpstreamError,
     UpstreamRefusedError,
 )
-from services.runtime.fleet import Fleet, Report
+from services.runtime.fleet import HEARTBEAT_INTERVAL_S, Fleet, Report
 
 _MARGIN_S = 0.5
 """A worker that lives has acknowledged a call after this time, or answered it (it does so after 0.1 s)."""
+
+_QUIET_S = 2 * HEARTBEAT_INTERVAL_S
+"""A worker that has not been heard for so long may be dead, or cut off from us, and its call with it."""
 
 _NOT_EXECUTED: dict[ErrorCode, type[QueryError]] = {
     error.code: error for error in (NoWorkerError, OverloadedError, DeadlinePassedError)
@@ -67,6 +72,14 @@ class NobodyThereError(NoWorkerError):
     """Nobody takes calls on the subject any more, as opposed to a worker that says that its server is away."""
 
 
+class WorkerFailedError(UpstreamError):
+    """The worker that held the call died, was cut off, or broke our own protocol: nothing is known of the server."""
+
+
+class UnheardError(DeadlineExceededError):
+    """Time ran out while no worker was heard that holds the call: nothing is known of the server."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The MCP server's result, byte for byte, who gave it, and where the time went."""
@@ -85,6 +98,8 @@ class _Flight:
     exchange: Exchange
     sent_at: float
     holder: str | None = None
+    is_acknowledged: bool = False
+    """Whether the holder has said that it holds it."""
 
 
 class Dispatcher:
@@ -93,6 +108,7 @@ class Dispatcher:
     def __init__(self, bus: Bus, inbox: Inbox, fleet: Fleet) -> None:
         self._bus = bus
         self._inbox = inbox
+        self._fleet = fleet
         self._flights: set[_Flight] = set()
         fleet.on_silence(self._fail_calls_of)
 
@@ -105,7 +121,8 @@ class Dispatcher:
 
         Raises:
             NotExecutedError: the call certainly never ran.
-            MaybeExecutedError: it may have run: the deadline passed, the server or its worker died.
+            MaybeExecutedError: it may have run: the deadline passed, the server died, or its worker did
+                (WorkerFailedError). `holder` says which worker had it.
             RefusedError: the server refused it, or its result is too large.
             asyncio.CancelledError: the caller went away; the worker has been told.
         """
@@ -136,10 +153,12 @@ class Dispatcher:
                 raise NobodyThereError from error
             except TimeoutError as error:
                 await self._cancel(call)
-                raise DeadlineExceededError from error
+                raise self._timed_out(flight) from error
             except asyncio.CancelledError:
                 await self._cancel(call)
                 raise
+            except MaybeExecutedError as error:
+                raise self._blame(error, flight.holder) from error.__cause__
             finally:
                 self._flights.discard(flight)
 
@@ -160,6 +179,24 @@ class Dispatcher:
         except MessageTooLargeError as error:
             raise PayloadTooLargeError from error
 
+    def _timed_out(self, flight: _Flight) -> DeadlineExceededError:
+        if flight.is_acknowledged:
+            is_heard = flight.holder is not None and self._fleet.has_heard(flight.holder, within_s=_QUIET_S)
+        else:
+            is_heard = time.monotonic() - flight.sent_at < _MARGIN_S
+        error = DeadlineExceededError() if is_heard and self._bus.connected else UnheardError()
+        error.holder = flight.holder
+        return error
+
+    def _blame(self, error: MaybeExecutedError, holder: str | None) -> MaybeExecutedError:
+        """Return the error with its holder; that of a worker whose drain was over before the call was, as its own."""
+        worker = None if holder is None else self._fleet.worker(holder)
+        is_draining = worker is not None and worker.report.state is WorkerState.DRAINING
+        if is_draining and isinstance(error, UpstreamError):
+            error = WorkerFailedError()
+        error.holder = holder
+        return error
+
     async def _cancel(self, call: Call) -> None:
         """Tell the workers that nobody waits any more; best effort."""
         try:
@@ -178,7 +215,8 @@ class Dispatcher:
             is_its = (flight.call.server, flight.call.version) == (silent.server, silent.version)
             is_unclaimed = is_its and flight.holder is None and flight.sent_at < long_ago
             if flight.holder == silent.instance or is_unclaimed:
-                flight.exchange.fail(UpstreamError())
+                flight.holder = silent.instance
+                flight.exchange.fail(WorkerFailedError())
 
 
 async def _outcome(flight: _Flight) -> Outcome:
@@ -188,7 +226,7 @@ async def _outcome(flight: _Flight) -> Outcome:
         try:
             outcome = _read(flight, assembly, reply)
         except (ValueError, DamagedError) as error:
-            raise UpstreamError from error  # a worker that does not keep to the protocol
+            raise WorkerFailedError from error
         if outcome is not None:
             return outcome
 
@@ -204,9 +242,12 @@ def _read(flight: _Flight, assembly: Assembly, reply: BusMessage) -> Outcome | N
             result = assembly.add(part, reply.data)
             return None if result is None else _finished(part.told, result)
         case Kind.ERROR:
-            raise _error(reply)
+            told = ErrorHeaders.decode(headers)
+            flight.holder = told.instance or flight.holder
+            raise _error(told, reply.data)
         case Kind.ACCEPTED:
             flight.holder = headers.get(envelope.INSTANCE)
+            flight.is_acknowledged = True
         case Kind.PROGRESS if flight.call.on_progress is not None:
             flight.call.on_progress(reply.data)
     return None
@@ -216,10 +257,9 @@ def _finished(told: ResultHeaders, result: bytes) -> Outcome:
     return Outcome(result, told.instance, told.upstream_us, told.queue_us)
 
 
-def _error(reply: BusMessage) -> QueryError:
-    told = ErrorHeaders.decode(reply.headers or {})
+def _error(told: ErrorHeaders, mcp_error: bytes) -> QueryError:
     if told.executed == "no":
         return _NOT_EXECUTED.get(told.code, NoWorkerError)()
     if told.code is ErrorCode.UPSTREAM_REFUSED:
-        return UpstreamRefusedError(mcp_error=reply.data or None)
+        return UpstreamRefusedError(mcp_error=mcp_error or None)
     return _MAYBE_EXECUTED.get(told.code, UpstreamError)()

@@ -2,19 +2,17 @@
 
 import time
 from collections.abc import Callable, Collection
+from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from bus_schemas.errors import OF_ADMIN, ErrorCode
+from services.orchestrator.dispatch import Outcome
+from services.runtime.histograms import Distribution, Histogram
 
-UNKNOWN = "unknown"
-TOOL_ERROR = "tool_error"
-CANCELLED = "cancelled"
-
-_BUCKETS_S = (
-    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
-    *(1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
-)
+UNKNOWN: Final = "unknown"
+TOOL_ERROR: Final = "tool_error"
+CANCELLED: Final = "cancelled"
 
 
 class QueryMetrics:
@@ -28,13 +26,16 @@ class QueryMetrics:
             servers: the configured ones.
             connected: how many servers have a live worker now.
         """
-        self._duration = Histogram(
-            "mcp_query_duration_seconds",
-            "How long queries took, failures included.",
-            ["server"],
-            buckets=_BUCKETS_S,
+        self._durations = Histogram(
+            "mcp_query_duration_seconds", "How long queries took, failures included.", ["server"], registry=registry
+        )
+        hops = Histogram(
+            "mcp_query_hop_seconds",
+            "Where the time of answered queries went: for a slot of a worker, at the MCP server, all else.",
+            ["hop"],
             registry=registry,
         )
+        self._queue, self._upstream, self._busbar = map(hops.of, ("queue", "upstream", "busbar"))
         self._errors = Counter(
             "mcp_query_errors_total", "Queries that failed, by code.", ["server", "error_type"], registry=registry
         )
@@ -43,7 +44,7 @@ class QueryMetrics:
         Gauge("mcp_orchestrator_uptime_seconds", "Since this process started.", registry=registry).set_function(
             lambda: time.monotonic() - started
         )
-        self._known: set[str] = set()
+        self._known: dict[str, Distribution] = {}
         for server in (*servers, UNKNOWN):
             self.know(server)
 
@@ -51,14 +52,32 @@ class QueryMetrics:
         """Make the children of a server's metrics, unless there are some."""
         if server in self._known:
             return
-        self._known.add(server)
-        self._duration.labels(server)
+        self._known[server] = self._durations.of(server)
         for error_type in (*(set(ErrorCode) - OF_ADMIN), TOOL_ERROR, CANCELLED):
             self._errors.labels(server, str(error_type))
 
-    def count(self, server: str | None, seconds: float, error_type: str | None) -> None:
-        """Count one finished query; `error_type` None is success. A server not known by then is `unknown`."""
-        label = server if server in self._known and server is not None else UNKNOWN
-        self._duration.labels(label).observe(seconds)
+    def label(self, server: str | None) -> str:
+        """Return the name, if it is a server's that is known by now; else it may be a caller's text: `unknown`."""
+        return server if server is not None and server in self._known else UNKNOWN
+
+    def count(self, server: str | None, seconds: float, error_type: str | None, trace_id: str | None = None) -> None:
+        """Count one finished query.
+
+        Args:
+            server: whom it was for, as far as that is known; a name that no server has is `unknown`.
+            seconds: how long it took.
+            error_type: None is success.
+            trace_id: of its trace, if somebody keeps that.
+        """
+        label = self.label(server)
+        self._known[label].observe(seconds, trace_id)
         if error_type is not None:
             self._errors.labels(label, error_type).inc()
+
+    def hops(self, outcome: Outcome, seconds: float) -> None:
+        """Count where the time of an answered query went; an answer that was there already took no call."""
+        queue_s, upstream_s = outcome.queue_us / 1e6, outcome.upstream_us / 1e6
+        if outcome.upstream_us:
+            self._queue.observe(queue_s)
+            self._upstream.observe(upstream_s)
+        self._busbar.observe(max(0.0, seconds - queue_s - upstream_s))

@@ -19,9 +19,10 @@ from services.orchestrator.idempotency import IdempotencyLedger, OutcomeUnknownE
 from services.orchestrator.idempotency_entries import Told
 from services.orchestrator.idempotency_keys import KeyedQuery, keyed_query
 from services.orchestrator.limits import Limits
-from services.orchestrator.metrics import CANCELLED, TOOL_ERROR, QueryMetrics
+from services.orchestrator.metrics import CANCELLED, TOOL_ERROR
+from services.orchestrator.observer import Observer
 from services.orchestrator.reading import ReadQuery, read_query
-from services.orchestrator.repeating import is_idempotent
+from services.orchestrator.repeating import is_idempotent, is_lost
 from services.orchestrator.routing import candidates_among, candidates_for
 from services.runtime.auth.principals import Principal
 from services.runtime.config.policy import Policy
@@ -29,6 +30,7 @@ from services.runtime.errors import (
     DeadlinePassedError,
     ForbiddenError,
     InternalError,
+    MaybeExecutedError,
     NotExecutedError,
     NoWorkerError,
     PromptNotFoundError,
@@ -76,18 +78,18 @@ class QueryService:
         limits: Limits,
         *,
         ledger: IdempotencyLedger,
-        metrics: QueryMetrics,
+        observer: Observer,
     ) -> None:
         self._policy = policy
         self._catalogue = catalogue
         self._attempts = attempts
         self._limits = limits
         self._ledger = ledger
-        self._metrics = metrics
+        self._observer = observer
 
     async def answer(self, body: bytes, context: Context) -> Reply:
         """Return the answer to the query in `body`, or the problem that stands in its way; by its deadline."""
-        course = Course()
+        course = self._observer.begin(context)
         error_type: str | None = None
         try:
             reply, error_type = await self._answer(body, context, course)
@@ -102,13 +104,12 @@ class QueryService:
             error_type = InternalError.code.value
             reply = self._problem(InternalError(), context.request_id, course)
         finally:
-            elapsed_s = time.monotonic() - context.received_at
-            self._metrics.count(course.server, elapsed_s, error_type)
+            self._observer.finished(context, course, error_type)
         return reply
 
     def refuse(self, error: QueryError, request_id: str, received_at: float) -> Reply:
         """Return the problem for a query that never gets as far as `answer`."""
-        self._metrics.count(None, time.monotonic() - received_at, error.code.value)
+        self._observer.refused(request_id, received_at, error.code.value)
         return self.problem(error, request_id)
 
     def problem(self, error: QueryError, request_id: str) -> Reply:
@@ -170,7 +171,10 @@ class QueryService:
     async def _run(self, read: ReadQuery, context: Context, course: Course) -> tuple[Reply, str | None]:
         with self._limits.admit(context.principal):
             live, outcome = await self._ask_or_stand_in(read, context, course)
+        if course.cache is CacheUse.COALESCED:
+            outcome = replace(outcome, upstream_us=0, queue_us=0)  # another query's, which may have begun long before
         total_s = time.monotonic() - context.received_at
+        self._observer.answered(outcome, total_s)
         is_tool_error = read.query.tool is not None and _is_tool_error(outcome.result)
         reply = Reply(200, _envelope(context.request_id, course, live, outcome, total_s))
         if len(reply.body) > context.largest_reply_bytes:
@@ -189,11 +193,14 @@ class QueryService:
         return version, outcome
 
     async def _ask(self, read: ReadQuery, context: Context, course: Course) -> tuple[LiveVersion, Outcome]:
-        """Ask one candidate after another while it is certain that none has run the call."""
-        first_failure: QueryError | None = None
+        """Ask one candidate after another while none has run the call, or while running it again does no harm.
+
+        What is told is the first failure; one of a call that may have run goes before those that certainly did not.
+        """
+        first_failure: NotExecutedError | None = None
         candidates = self._candidates(read.query, context.principal)
         for server in filter(self._catalogue.live, candidates):
-            self._metrics.know(server)
+            self._observer.know(server)
         if (state := read.query.request_state) is not None:
             answered = await self._attempts.resume(state, candidates, read, context, course)
             if answered is not None:
@@ -206,7 +213,11 @@ class QueryService:
                 return await self._attempts.ask(server, read, context, course)
             except NotExecutedError as error:
                 first_failure = first_failure or error
-        raise first_failure or ToolNotFoundError()
+            except MaybeExecutedError as error:
+                course.lose(error)
+                if not is_lost(error) or not self._is_idempotent(read.query, server):
+                    break
+        raise next(iter(course.losses), first_failure) or ToolNotFoundError()
 
     def _candidates(self, query: Query, principal: Principal) -> list[str]:
         def may_use(server: str) -> bool:
@@ -225,15 +236,17 @@ class QueryService:
     def _problem(self, error: QueryError, request_id: str, course: Course) -> Reply:
         return Reply(
             ERRORS[error.code].status,
-            problem_body(error, request_id, is_idempotent=self._is_idempotent(course)),
+            problem_body(error, request_id, is_idempotent=self._is_idempotent(course.query, course.server)),
             PROBLEM_TYPE,
             problem_headers(error),
         )
 
-    def _is_idempotent(self, course: Course) -> bool:
-        if course.query is None or course.server is None:
+    def _is_idempotent(self, query: Query | None, server: str | None) -> bool:
+        if query is None or server is None:
             return False
-        return is_idempotent(course.query, self._policy.of(course.server), self._catalogue.live(course.server))
+        live = self._catalogue.live(server)
+        version = None if live is None else live.versions[live.first_version]
+        return is_idempotent(query, self._policy.of(server), version)
 
 
 def _envelope(request_id: str, course: Course, version: LiveVersion, outcome: Outcome, total_s: float) -> bytes:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
+from services.orchestrator.admission import Admission
 from services.orchestrator.lists import Lists
 from services.orchestrator.query import QueryService
 from services.runtime.auth.principals import Principal
@@ -15,6 +16,7 @@ class OrchestratorState:
     """Built by `app`, in its lifespan."""
 
     queries: QueryService
+    admission: Admission
     lists: Lists
     authenticate: Callable[[str | None, Iterable[str]], Principal]
     """Takes the Authorization header and the names of all headers; raises UnauthorizedError or ForbiddenError."""

@@ -1,10 +1,10 @@
 """The caller's trace context, as far as it is well-formed: what is not never leaves the edge (pure)."""
 
 import re
-from typing import NamedTuple
 
 from bus_schemas.envelope import TRACEPARENT, TRACESTATE
 from services.orchestrator.forwarding import HeaderValues
+from services.runtime.tracing import NO_TRACE, TraceContext
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _KEY = r"(?:[a-z0-9][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
@@ -12,16 +12,6 @@ _VALUE = r"[ -+\--<>-~]{0,255}[!-+\--<>-~]"
 _MEMBER = re.compile(f"{_KEY}={_VALUE}")
 _MOST_MEMBERS = 32
 _LONGEST_TRACESTATE = 512
-
-
-class TraceContext(NamedTuple):
-    """Two headers of W3C Trace Context; without the first there is no second."""
-
-    traceparent: str | None = None
-    tracestate: str | None = None
-
-
-NO_TRACE = TraceContext()
 
 
 def trace_context(headers: HeaderValues) -> TraceContext:

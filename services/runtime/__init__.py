@@ -4,6 +4,7 @@ bus/        the hardened NATS connection, the inbox for replies, discovery by $S
 config/     busbar.yaml: the policy everyone reads, the connections only worker and supervisor read
 auth        keys, principals and their rights
 fleet       the workers there are, from their own words
+breakers    what orchestrators and the operator say of circuit breakers: the newest word on each
 replicas    the orchestrators there are, and how all of them are told something
 store/      the shared Redis or Valkey, which may be away at any time
 errors      what can go wrong with a query
@@ -13,7 +14,12 @@ openapi     what every service's document says of errors
 serving     the HTTP server, and its stop
 lifecycle   supervised tasks, signals, the end of a process
 logs        JSON lines
+line_stream lines written by a thread of their own: a slow reader costs lines, never time
 metrics     /metrics
+histograms  histograms without locks, with exemplars
+loop_lag    how late the event loop is
+tracing     spans, and the context that travels; without a collector only that
+otlp        spans of OpenTelemetry, sent to a collector: the one home of its SDK
 outlines    the outermost members of JSON that others wrote, however deep
 settings    what every service's settings share
 """

@@ -4,6 +4,7 @@ QueryError
 ├── NotExecutedError           certainly never ran: another worker or server may be asked at once
 │   ├── NoWorkerError          no live worker serves the server, or the bus is away before dispatch
 │   ├── OverloadedError        no slot within the deadline
+│   ├── CircuitOpenError       the breaker of the server's version is open
 │   ├── DeadlinePassedError    the deadline passed before the call was handed to the server
 │   ├── ToolNotFoundError      the candidate has no tool of that name
 │   ├── PromptNotFoundError    the candidate has no prompt of that name
@@ -78,6 +79,12 @@ class OverloadedError(NotExecutedError):
     code = ErrorCode.OVERLOADED
 
 
+class CircuitOpenError(NotExecutedError):
+    """The server's version failed repeatedly, or an operator isolated it: its breaker lets no call through."""
+
+    code = ErrorCode.CIRCUIT_OPEN
+
+
 class DeadlinePassedError(NotExecutedError):
     """The deadline passed before the call was handed to the server."""
 
@@ -104,6 +111,9 @@ class InvalidArgumentsError(NotExecutedError):
 
 class MaybeExecutedError(QueryError):
     """The call may have run."""
+
+    holder: str | None = None
+    """The worker that had it, where that is known."""
 
 
 class DeadlineExceededError(MaybeExecutedError):

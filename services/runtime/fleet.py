@@ -59,6 +59,7 @@ class Fleet:
         self._describe_slots = asyncio.Semaphore(_DESCRIBE_AT_ONCE)
         self._death_listeners: list[Callable[[Report], None]] = []
         self._silence_listeners: list[Callable[[Report], None]] = []
+        self._serving_listeners: list[Callable[[Report], None]] = []
         self._servers_seen: set[str] = set()
         self._looked_at = clock()
         self.revision = 0
@@ -66,6 +67,15 @@ class Fleet:
 
     def workers(self) -> Iterable[Worker]:
         return self._workers.values()
+
+    def worker(self, instance: str) -> Worker | None:
+        """The live worker of that instance, if there is one."""
+        return self._workers.get(instance)
+
+    def has_heard(self, instance: str, *, within_s: float) -> bool:
+        """Whether that worker has been heard in the last `within_s` seconds."""
+        worker = self._workers.get(instance)
+        return worker is not None and self._clock() - worker.heard_at <= within_s
 
     def catalogue(self, worker: Worker) -> Catalogue | None:
         """What the worker offers, or None while that is not known yet. One object per distinct catalogue."""
@@ -83,6 +93,10 @@ class Fleet:
     def on_silence(self, listener: Callable[[Report], None]) -> None:
         """Call `listener`, too, for each worker that fell silent: it has not ended what it had taken."""
         self._silence_listeners.append(listener)
+
+    def on_serving(self, listener: Callable[[Report], None]) -> None:
+        """Call `listener` for each worker that begins to serve: a new one, and one whose server is back."""
+        self._serving_listeners.append(listener)
 
     async def take_census(self) -> None:
         """Ask everybody who is there; for the start and for after a reconnect."""
@@ -149,6 +163,9 @@ class Fleet:
         has_catalogue = report.catalogue in self._catalogues
         if known is None or _differs(known.report, report) or has_catalogue != had_catalogue:
             self._changed()
+        if report.state is WorkerState.SERVING and (known is None or _was_away(known.report, report)):
+            for listener in self._serving_listeners:
+                listener(report)
         if report.catalogue is not None and not has_catalogue:
             self._describe(report.server, report.instance)
 
@@ -166,6 +183,8 @@ class Fleet:
 
     def _changed(self) -> None:
         self.revision += 1
+        if not self._catalogues:
+            return
         used = {worker.report.catalogue for worker in self._workers.values()}
         for digest in [digest for digest in self._catalogues if digest not in used]:
             del self._catalogues[digest]
@@ -191,6 +210,11 @@ class Fleet:
 
 def _differs(old: Report, new: Report) -> bool:
     return (old.state, old.catalogue, old.version, old.fault) != (new.state, new.catalogue, new.version, new.fault)
+
+
+def _was_away(old: Report, new: Report) -> bool:
+    """Whether the session was away between the reports; of what comes quickly, only the last is told."""
+    return old.state is not WorkerState.SERVING or old.restarts != new.restarts
 
 
 @asynccontextmanager

@@ -2,14 +2,15 @@
 
 import ipaddress
 import logging
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
+from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
@@ -22,6 +23,7 @@ from services.runtime.field_errors import field_errors
 from services.runtime.http_settings import Names
 from services.runtime.ids import new_id
 from services.runtime.lifecycle import Lifecycle
+from services.runtime.loop_lag import LoopLag
 from services.runtime.metrics import MEDIA_TYPES, expose
 from services.runtime.openapi import define, problems
 from services.runtime.problems import CONTENT_TYPE, problem_body, problem_headers
@@ -30,6 +32,14 @@ log = logging.getLogger(__name__)
 
 DROPPED_BODY_BYTES = 16 * 1024 * 1024
 """How much of a body that is too large is read and dropped, so that the caller sees the answer."""
+
+_OF_FASTAPI_ITSELF: Final[TelemetryConfig] = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "auto_configure": False,
+}
+"""None: its spans hold URLs, its logs the texts of exceptions."""
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]
 Readiness = Callable[[], str | None]
@@ -63,8 +73,13 @@ def problem_response(error: QueryError, request_id: str | None = None) -> Respon
     )
 
 
-async def read_body(request: Request, limit_bytes: int) -> bytes:
+async def read_body(request: Request, limit_bytes: int, *, on_part: Callable[[int], None] = lambda _: None) -> bytes:
     """Return the whole body.
+
+    Args:
+        request: its headers have been read.
+        limit_bytes: of the body.
+        on_part: is told the size of each part that is kept.
 
     Raises:
         PayloadTooLargeError: it is over `limit_bytes`. Up to 16 MiB of it have been read and dropped, so that a caller
@@ -76,6 +91,7 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
         size += len(part)
         if size <= limit_bytes:
             parts.append(part)
+            on_part(len(part))
         elif size > DROPPED_BODY_BYTES:
             break
     if size > limit_bytes:
@@ -157,8 +173,22 @@ def create_service(
 
     The lifespan's state holds `readiness`: a function that says why the service is not ready, or None.
     """
+    lag = LoopLag(registry)
+
+    @asynccontextmanager
+    async def watched_lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        async with lifespan(app) as state:
+            life.start(lag.sample(), name="loop-lag")
+            yield state
+
     app = FastAPIOffline(
-        redoc_url=None, title=title, version="1", description=description, lifespan=lifespan, redirect_slashes=False
+        redoc_url=None,
+        title=title,
+        version="1",
+        description=description,
+        lifespan=watched_lifespan,
+        redirect_slashes=False,
+        telemetry=_OF_FASTAPI_ITSELF,
     )
     _define_problems(app)
     app.add_middleware(AddressGuard, names=names, life=life)

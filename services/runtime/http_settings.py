@@ -40,6 +40,9 @@ class HttpSettings(CommonSettings):
     announce_s: NonNegativeFloat = Field(
         default=1.0, description="How long a stopping service goes on answering while it says so."
     )
+    send_timeout_s: PositiveFloat = Field(
+        default=60, description="How long a caller may take nothing of its answer before it is cut off."
+    )
     drain_timeout_s: PositiveFloat = Field(default=310, description="Above the longest deadline.")
 
     @property

@@ -35,7 +35,7 @@ def run_http_service(
 
         life = Lifecycle()
         life.obey_signals()
-        with bind(settings.host, port(settings)) as listener:
+        with bind(settings.host, port(settings), send_timeout_s=settings.send_timeout_s) as listener:
             app = create_app(settings, life)
             await serve(app, listener, life, leave=announce, drain_s=settings.drain_timeout_s)
         return life.status

@@ -11,6 +11,8 @@ states        which request states were given out here: their continuation comes
 returns       sends again what nobody was there to take
 slots         how many calls run at once, who waits, and when a wait is not worth beginning
 clocks        how long a message was on its way, although the clocks differ
+call_metrics  what becomes of calls, and where their time goes
+metrics       what the worker shows of its load, its session and of clocks
 announcement  what the worker says of itself: joined, heartbeats, draining, left
 presence      when the worker takes calls: joins, withdraws, leaves
 stderr_files  where the server's stderr is kept

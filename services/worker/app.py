@@ -5,27 +5,32 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
-from prometheus_client import Gauge
+from prometheus_client import CollectorRegistry
 
 from bus_schemas import subjects
 from bus_schemas.inboxes import bulk_instance
 from bus_schemas.workers import WorkerState
 from services.runtime.bus import open_bus
 from services.runtime.bus.discovery import ServiceFace, discoverable
+from services.runtime.bus.metrics import BusMetrics
 from services.runtime.config.connections import Connection
 from services.runtime.config.policy import ServerPolicy
 from services.runtime.http import create_service
 from services.runtime.lifecycle import Lifecycle, new_instance_id
 from services.runtime.metrics import new_registry
+from services.runtime.tracing import open_tracing
 from services.worker.announcement import Announcement
+from services.worker.call_metrics import CallMetrics
 from services.worker.callers import CallerSessions
 from services.worker.consumer import CallConsumer
 from services.worker.execution import Execution, UpstreamOf
 from services.worker.mcp.keeper import SessionKeeper
 from services.worker.mcp.opening import SessionOpener
+from services.worker.metrics import WorkerMetrics
 from services.worker.presence import Presence
 from services.worker.replies import Replies
 from services.worker.returns import open_returns
@@ -55,6 +60,7 @@ class Worker:
     announcement: Announcement
     presence: Presence
     settings: WorkerSettings
+    registry: CollectorRegistry
 
     async def leave(self) -> None:
         """Leave without losing a call."""
@@ -66,6 +72,7 @@ async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Li
     """Open the session first and the bus inside it: the bus closes before the session does."""
     server, version, policy = assignment.server, assignment.version, assignment.policy
     url, instance = settings.nats_url.get_secret_value(), new_instance_id()
+    registry = new_registry()
     log_path = stderr_file(settings.state_dir, server, instance)
     opener = SessionOpener(assignment.connection, era=policy.era, log_path=log_path)
     keeper = SessionKeeper(opener.open, owns_process=opener.owns_process)
@@ -81,17 +88,28 @@ async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Li
             open_bus(url, service="worker", instance=instance, life=life) as bus,
             open_bus(url, service="worker", instance=bulk_instance(instance), life=life) as bulk,
             open_returns(bus, bulk) as returns,
+            open_tracing(settings, service="worker", instance=instance) as tracer,
         ):
-            slots = Slots(policy.max_in_flight, longest_line=settings.longest_line, clock=time.monotonic)
+            BusMetrics(registry).watch(bus, bulk)
+            replies = Replies(
+                bus, bulk, returns, instance=instance, most_undelivered_bytes=settings.max_undelivered_bytes
+            )
+            slots = Slots(
+                policy.max_in_flight,
+                longest_line=settings.longest_line,
+                clock=time.monotonic,
+                has_room=replies.have_room,
+            )
             states = GivenStates()
             execution = Execution(
                 _upstream_of(keeper, callers),
                 slots,
                 states,
+                CallMetrics(registry, server, version),
+                partial(tracer.span, "call", server=server, version=version),
                 timeout_s=policy.timeout_s,
                 forward_headers=policy.forward_headers,
             )
-            replies = Replies(bus, bulk, returns, instance=instance)
             consumer = CallConsumer(bus, execution, replies, server=server, version=version, instance=instance)
             announcement = Announcement(
                 bus,
@@ -106,6 +124,9 @@ async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Li
                 drain=life.stop,
             )
             presence = Presence(keeper, consumer, announcement)
+            metrics = WorkerMetrics(registry, server, version)
+            metrics.watch_load(consumer, slots, replies)
+            metrics.watch_session(keeper, announcement)
             face = ServiceFace(
                 name=server,
                 version=version,
@@ -126,7 +147,7 @@ async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Li
                 if callers is not None:
                     life.start(announcement.follow(callers), name="callers")
                 log.info("worker started", extra={"server": server, "version": version, "instance": instance})
-                yield Worker(consumer, announcement, presence, settings)
+                yield Worker(consumer, announcement, presence, settings, registry)
 
 
 def _upstream_of(keeper: SessionKeeper, callers: CallerSessions | None) -> UpstreamOf:
@@ -137,16 +158,14 @@ def _upstream_of(keeper: SessionKeeper, callers: CallerSessions | None) -> Upstr
 
 def create_app(worker: Worker, life: Lifecycle) -> FastAPI:
     """Return the worker's /livez, /readyz and /metrics."""
-    registry = new_registry()
-    Gauge("mcp_worker_in_flight", "Calls that this worker holds.", registry=registry).set_function(
-        lambda: worker.consumer.in_flight
-    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         yield {"readiness": lambda: _readiness(worker)}
 
-    return create_service("Busbar worker", lifespan=lifespan, life=life, registry=registry, names=worker.settings.names)
+    return create_service(
+        "Busbar worker", lifespan=lifespan, life=life, registry=worker.registry, names=worker.settings.names
+    )
 
 
 def _readiness(worker: Worker) -> str | None:

@@ -21,6 +21,23 @@ class SenderClock:
         self._smallest: float | None = None
         self._smallest_before: float | None = None
         self._window_began = 0.0
+        self._longest_delay_s = 0.0
+        self._longest_delay_before_s = 0.0
+
+    @property
+    def heard_at(self) -> float:
+        """When the window began in which the last message came, by our clock; at most ten seconds before it."""
+        return self._window_began
+
+    @property
+    def offset_s(self) -> float:
+        """By how much our clock is before the sender's, and the fastest journey; 0 before the first message."""
+        return min(self._known(), default=0.0)
+
+    @property
+    def longest_delay_s(self) -> float:
+        """Of the messages of the last ten to twenty seconds."""
+        return max(self._longest_delay_s, self._longest_delay_before_s)
 
     def delay_s(self, sent_at: float, now: float) -> float:
         """Return how much longer than usual a message took.
@@ -32,11 +49,17 @@ class SenderClock:
         age = now - sent_at
         if now - self._window_began > _WINDOW_S:
             self._smallest_before, self._smallest = self._smallest, None
+            self._longest_delay_before_s, self._longest_delay_s = self._longest_delay_s, 0.0
             self._window_began = now
-        known = [smallest for smallest in (self._smallest_before, self._smallest) if smallest is not None]
+        known = self._known()
         self._smallest = age if self._smallest is None else min(self._smallest, age)
         # With nothing to compare with, an age within the allowance is taken for an offset of the clocks.
-        return max(0.0, age - min(known) if known else age - _ALLOWANCE_S)
+        delay_s = max(0.0, age - min(known) if known else age - _ALLOWANCE_S)
+        self._longest_delay_s = max(self._longest_delay_s, delay_s)
+        return delay_s
+
+    def _known(self) -> list[float]:
+        return [smallest for smallest in (self._smallest_before, self._smallest) if smallest is not None]
 
 
 class SenderClocks:
@@ -46,6 +69,21 @@ class SenderClocks:
         self._now = now
         self._most = most
         self._clocks: dict[str, SenderClock] = {}
+
+    @property
+    def largest_offset_s(self) -> float:
+        """How far the clock of a sender that was heard lately is from ours at worst, either way."""
+        return max((abs(clock.offset_s) for clock in self._heard_lately()), default=0.0)
+
+    @property
+    def longest_delay_s(self) -> float:
+        """How much longer than usual a message took at worst, lately."""
+        return max((clock.longest_delay_s for clock in self._heard_lately()), default=0.0)
+
+    def _heard_lately(self) -> list[SenderClock]:
+        """Those that know anything of the present: others may have been stopped long ago."""
+        oldest = self._now() - 2 * _WINDOW_S
+        return [clock for clock in self._clocks.values() if clock.heard_at >= oldest]
 
     def delay_s(self, sender: str, sent_at: float) -> float:
         """Return how much longer than usual a message of `sender` took, in seconds."""

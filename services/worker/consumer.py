@@ -50,7 +50,7 @@ class CallConsumer:
         self._server = server
         self._version = version
         self._instance = instance
-        self._clocks = SenderClocks(time.time)
+        self.clocks = SenderClocks(time.time)
         self._flights: dict[tuple[str, int], _Flight] = {}
         self._shared: Subscription | None = None
         self._own: Subscription | None = None
@@ -150,7 +150,7 @@ class CallConsumer:
             return
         now = time.monotonic()
         sender = message.reply.rpartition(".")[0]
-        delay_s = self._clocks.delay_s(sender, headers.sent_at_ms / 1000)
+        delay_s = self.clocks.delay_s(sender, headers.sent_at_ms / 1000)
         flight = _Flight(headers, message.reply, now + headers.timeout_ms / 1000 - delay_s, now)
         key = headers.request_id, headers.attempt
         self._flights[key] = flight

@@ -9,6 +9,8 @@ import msgspec
 
 from bus_schemas.calls import CallHeaders
 from services.runtime.errors import DeadlinePassedError, InternalError, OverloadedError
+from services.runtime.tracing import Span, TraceContext
+from services.worker.call_metrics import CallMetrics
 from services.worker.mcp.session import ProgressCallback
 from services.worker.slots import Slots
 from services.worker.states import GivenStates
@@ -33,6 +35,10 @@ UpstreamOf = Callable[[CallHeaders], Upstream]
 """Gives the session for a call: everybody's, or the caller's own. Raises QueryError where there is none."""
 
 
+BeginSpan = Callable[[TraceContext], Span]
+"""Begins the span of a call within its trace."""
+
+
 class _Request(msgspec.Struct):
     method: str
     params: msgspec.Raw
@@ -55,6 +61,8 @@ class Execution:
         upstream_of: UpstreamOf,
         slots: Slots,
         states: GivenStates,
+        metrics: CallMetrics,
+        begin_span: BeginSpan,
         *,
         timeout_s: float,
         forward_headers: Collection[str] = (),
@@ -65,12 +73,16 @@ class Execution:
             upstream_of: asked once a call has its slot.
             slots: how many calls run at once.
             states: is shown every result.
+            metrics: are told what becomes of each call.
+            begin_span: begins the trace's part of this worker.
             timeout_s: the server's own time limit, in seconds.
             forward_headers: which callers' headers reach it.
         """
         self._upstream_of = upstream_of
         self._slots = slots
         self._states = states
+        self._metrics = metrics
+        self._begin_span = begin_span
         self._timeout_s = timeout_s
         self._forward_headers = frozenset(forward_headers)
 
@@ -88,6 +100,12 @@ class Execution:
         Raises:
             QueryError: why there is no result; its branch says whether the call may have run.
         """
+        with self._metrics, self._begin_span(TraceContext(headers.traceparent, headers.tracestate)) as span:
+            return await self._run(body, headers, deadline, on_progress, span)
+
+    async def _run(
+        self, body: bytes, headers: CallHeaders, deadline: float, on_progress: ProgressCallback | None, span: Span
+    ) -> Executed:
         try:
             request = msgspec.json.decode(body, type=_Request)
         except msgspec.DecodeError as error:
@@ -100,31 +118,32 @@ class Execution:
             started = now()
             if started >= deadline:
                 raise OverloadedError
+            queue_us = int((started - arrived) * 1e6)
+            self._metrics.queue.observe(queue_us / 1e6)
+            span.note(queue_us=queue_us)
             began_ns = time.perf_counter_ns()
-            result = await self._upstream_of(headers).request(
-                request.method,
-                bytes(request.params),
-                timeout_s=min(deadline - started, self._timeout_s),
-                meta=_trace(headers),
-                headers=self._forwarded(headers),
-                on_progress=on_progress,
-            )
+            try:
+                with span.child("upstream", method=request.method) as upstream:
+                    result = await self._upstream_of(headers).request(
+                        request.method,
+                        bytes(request.params),
+                        timeout_s=min(deadline - started, self._timeout_s),
+                        meta=_told(upstream.trace),
+                        headers=self._forwarded(headers),
+                        on_progress=on_progress,
+                    )
+            finally:
+                upstream_us = (time.perf_counter_ns() - began_ns) // 1000
+                self._metrics.upstream.observe(upstream_us / 1e6)
             # Before anybody can have the state: its continuation may come over another orchestrator.
             self._states.note(result)
-            return Executed(
-                result,
-                upstream_us=(time.perf_counter_ns() - began_ns) // 1000,
-                queue_us=int((started - arrived) * 1e6),
-            )
+            return Executed(result, upstream_us, queue_us)
 
     def _forwarded(self, headers: CallHeaders) -> dict[str, str]:
         """Our own configuration decides, not the sender's, which may be another release of it."""
         return {name: value for name, value in headers.forwarded.items() if name in self._forward_headers}
 
 
-def _trace(headers: CallHeaders) -> dict[str, str]:
-    if headers.traceparent is None:
-        return {}
-    if headers.tracestate is None:
-        return {"traceparent": headers.traceparent}
-    return {"traceparent": headers.traceparent, "tracestate": headers.tracestate}
+def _told(trace: TraceContext) -> dict[str, str]:
+    """The trace context as the server finds it in its `_meta`."""
+    return {name: value for name, value in trace._asdict().items() if value is not None}

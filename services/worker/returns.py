@@ -44,6 +44,12 @@ class Returns:
         self._sent: dict[str, Outgoing] = {}
         self._tokens = count(1)
         self._going_again: set[asyncio.Task[None]] = set()
+        self._held_bytes = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Of the replies that may still come back, or go again."""
+        return self._held_bytes
 
     async def send(self, outgoing: Outgoing) -> None:
         """Send a reply; while the bus is away, wait for it as long as the caller does.
@@ -53,8 +59,8 @@ class Returns:
         """
         while True:
             token = str(next(self._tokens))
-            self._sent[token] = outgoing
-            asyncio.get_running_loop().call_later(_KEPT_S, self._sent.pop, token, None)
+            self._keep(token, outgoing)
+            asyncio.get_running_loop().call_later(_KEPT_S, self._forget, token)
             try:
                 await outgoing.bus.publish(
                     outgoing.to,
@@ -63,6 +69,7 @@ class Returns:
                     reply=f"{outgoing.bus.inbox_prefix}.back.{token}",
                 )
             except BusAwayError:
+                self._forget(token)
                 if time.monotonic() >= outgoing.deadline:
                     log.warning("answer could not be delivered")
                     return
@@ -72,7 +79,7 @@ class Returns:
 
     async def take_back(self, message: BusMessage) -> None:
         """Send again what came back, unless nobody will wait for it any more by then."""
-        outgoing = self._sent.pop(message.subject.rpartition(".")[2], None)
+        outgoing = self._forget(message.subject.rpartition(".")[2])
         if outgoing is None or not has_no_responders(message):
             return
         if time.monotonic() + outgoing.again_after_s >= outgoing.deadline:
@@ -93,8 +100,21 @@ class Returns:
             await asyncio.wait(self._going_again)
 
     async def _send_again(self, outgoing: Outgoing) -> None:
-        await asyncio.sleep(outgoing.again_after_s)
-        await self.send(replace(outgoing, again_after_s=2 * outgoing.again_after_s))
+        self._held_bytes += len(outgoing.body)
+        try:
+            await asyncio.sleep(outgoing.again_after_s)
+            await self.send(replace(outgoing, again_after_s=2 * outgoing.again_after_s))
+        finally:
+            self._held_bytes -= len(outgoing.body)
+
+    def _keep(self, token: str, outgoing: Outgoing) -> None:
+        self._sent[token] = outgoing
+        self._held_bytes += len(outgoing.body)
+
+    def _forget(self, token: str) -> Outgoing | None:
+        if (outgoing := self._sent.pop(token, None)) is not None:
+            self._held_bytes -= len(outgoing.body)
+        return outgoing
 
 
 @asynccontextmanager

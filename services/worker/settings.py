@@ -5,10 +5,11 @@ from pathlib import Path
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from services.runtime.http_settings import AllowedHosts, Names
-from services.runtime.settings import CommonSettings, Port
+from services.runtime.settings import Port
+from services.runtime.tracing import TracingSettings
 
 
-class WorkerSettings(CommonSettings):
+class WorkerSettings(TracingSettings):
     """Read once, at start, from BUSBAR_* variables."""
 
     worker_host: str = Field(default="127.0.0.1", description="Where /livez, /readyz and /metrics listen.")
@@ -28,6 +29,10 @@ class WorkerSettings(CommonSettings):
     )
     caller_idle_s: PositiveFloat = Field(
         default=300, description="How long a caller's own session is kept without a call."
+    )
+    max_undelivered_bytes: PositiveInt = Field(
+        default=256 * 1024 * 1024,
+        description="Of results not delivered yet; while there are more, calls are refused as overloaded.",
     )
     longest_line: NonNegativeInt = Field(default=1024, description="Calls that may wait for a slot.")
 

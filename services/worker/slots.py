@@ -9,6 +9,11 @@ from services.runtime.errors import OverloadedError
 
 _SMOOTHING = 0.1
 """Weight of the newest call in the mean duration; the mean follows a change within some twenty calls."""
+_LONGER = 1.25
+"""How much longer than expected a wait may turn out; who would come to the end of the line too late never joins it."""
+_REMEMBERED = 32
+_FEWEST = 10
+"""Of so many calls at most and at least, the durations say how long one takes."""
 _REPLY_MARGIN_S = 0.05
 _REPLY_MARGIN_SHARE = 0.1
 """Of what is left until the deadline; the lesser of the two margins is kept."""
@@ -17,20 +22,34 @@ _REPLY_MARGIN_SHARE = 0.1
 class Slots:
     """A bounded number of calls at once, and a bounded line of waiting ones, first come first served."""
 
-    def __init__(self, count: int, *, longest_line: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        count: int,
+        *,
+        longest_line: int,
+        clock: Callable[[], float],
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Set the bounds.
 
         Args:
             count: calls at once.
             longest_line: calls that may wait.
             clock: the moment now, in seconds.
+            has_room: whether there is memory for one more result; while there is none, no call begins.
         """
         self._count = count
         self._longest_line = longest_line
         self._clock = clock
+        self._has_room = has_room
         self._in_use = 0
         self._line: deque[asyncio.Future[None]] = deque()
         self._mean_s = 0.0
+        self._durations_s: deque[float] = deque(maxlen=_REMEMBERED)
+
+    @property
+    def count(self) -> int:
+        return self._count
 
     @property
     def in_use(self) -> int:
@@ -44,30 +63,42 @@ class Slots:
         """How long a call that came now would wait, by the mean duration of those before it."""
         return (len(self._line) + 1) * self._mean_s / self._count
 
+    def least_run_s(self) -> float:
+        """How long a call runs at least: nine of ten of the latest ones took longer; 0 while there were few."""
+        durations = sorted(self._durations_s)
+        return durations[len(durations) // 10] if len(durations) >= _FEWEST else 0.0
+
     @asynccontextmanager
     async def hold(self, deadline: float) -> AsyncIterator[None]:
         """Hold a slot.
 
         Raises:
-            OverloadedError: at once, when the line is full or the wait would outlast `deadline` (a moment of the
-                clock); a little before the deadline, when no slot came free, so that the refusal still reaches the
-                caller and is not taken for a call that may have run.
+            OverloadedError: at once, when the line is full, when the wait would leave too little of the time until
+                `deadline` (a moment of the clock), or when there is no room for a result; else when so little is left
+                that a call could not end by then, and that the refusal still reaches the caller and is not taken
+                for a call that may have run.
         """
+        if not self._has_room():
+            raise OverloadedError
         if self._in_use < self._count:
             self._in_use += 1
         else:
             await self._wait_in_line(deadline)
+        if not self._has_room():  # any more
+            self._hand_over()
+            raise OverloadedError
         started = self._clock()
         try:
             yield
         finally:
-            self._mean_s += _SMOOTHING * (self._clock() - started - self._mean_s)
+            self._note(self._clock() - started)
             self._hand_over()
 
     async def _wait_in_line(self, deadline: float) -> None:
         now = self._clock()
-        latest = deadline - min(_REPLY_MARGIN_S, _REPLY_MARGIN_SHARE * (deadline - now))
-        if len(self._line) >= self._longest_line or now + self.expected_wait_s() > latest:
+        # Who would get a slot too late for its call to end in time would only keep it from somebody else.
+        latest = deadline - min(_REPLY_MARGIN_S, _REPLY_MARGIN_SHARE * (deadline - now)) - self.least_run_s()
+        if len(self._line) >= self._longest_line or now + _LONGER * self.expected_wait_s() > latest:
             raise OverloadedError
         turn = asyncio.get_running_loop().create_future()
         self._line.append(turn)
@@ -83,6 +114,10 @@ class Slots:
             if isinstance(error, TimeoutError):
                 raise OverloadedError from error
             raise
+
+    def _note(self, duration_s: float) -> None:
+        self._mean_s += _SMOOTHING * (duration_s - self._mean_s)
+        self._durations_s.append(duration_s)
 
     def _hand_over(self) -> None:
         """Give the slot to the next in line; while somebody waits it is never free."""

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 import bus_schemas
 from bus_schemas import examples
+from bus_schemas.breakers import AskBreakers, BreakerAcknowledged, BreakerChanged, BreakersTold
 from bus_schemas.cache import CacheFlushed, FlushAcknowledged
 from bus_schemas.calls import (
     CallHeaders,
@@ -83,6 +84,11 @@ SAMPLES: dict[str, Sample] = {
     "cache_flushed": Sample(examples.CACHE_FLUSHED, from_json(CacheFlushed.model_validate_json)),
     "cache_flushed_whole": Sample(examples.WHOLE_CACHE_FLUSHED, from_json(CacheFlushed.model_validate_json)),
     "flush_acknowledged": Sample(examples.FLUSH_ACKNOWLEDGED, from_json(FlushAcknowledged.model_validate_json)),
+    "breaker_opened": Sample(examples.BREAKER_OPENED, from_json(BreakerChanged.model_validate_json)),
+    "server_isolated": Sample(examples.SERVER_ISOLATED, from_json(BreakerChanged.model_validate_json)),
+    "breaker_acknowledged": Sample(examples.BREAKER_ACKNOWLEDGED, from_json(BreakerAcknowledged.model_validate_json)),
+    "ask_breakers": Sample(examples.ASK_BREAKERS, from_json(AskBreakers.model_validate_json)),
+    "breakers_told": Sample(examples.BREAKERS_TOLD, from_json(BreakersTold.model_validate_json)),
 }
 TOLERANT = sorted(name for name, sample in SAMPLES.items() if not isinstance(sample.value, Query))
 

@@ -237,7 +237,9 @@ async def running(ledger: Path, broken: RawServer) -> AsyncIterator[Fleet]:
         "rare-bus": {"rate_per_s": 0.01},
     }
     workers = dict.fromkeys(config.keys() - {"absent"}, 1)
-    async with fleet(config, workers=workers, keys=keys, env={"BUSBAR_LONGEST_LINE": "0"}) as running:
+    # One row after another breaks the same server: its breaker lets the next one through as a probe.
+    env = {"BUSBAR_LONGEST_LINE": "0", "BUSBAR_BREAKER_OPEN_S": "0.001"}
+    async with fleet(config, workers=workers, keys=keys, env=env) as running:
         yield running
 
 

@@ -44,7 +44,7 @@ async def takes_calls(here: Connected, subject: str) -> bool:
 
 
 async def test_a_withdrawn_worker_takes_only_the_calls_that_no_other_can_answer(here: Connected) -> None:
-    replies = Replies(here.bus, here.bus, Returns(here.bus), instance="i1")
+    replies = Replies(here.bus, here.bus, Returns(here.bus), instance="i1", most_undelivered_bytes=1)
     consumer = CallConsumer(here.bus, cast("Execution", Echo()), replies, server="own", version="1.0.0", instance="i1")
     taken = []
     for step in (consumer.open, consumer.withdraw, consumer.open, consumer.close):

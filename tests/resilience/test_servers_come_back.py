@@ -180,7 +180,7 @@ async def test_status_explains_what_does_not_come_up(tmp_path: Path) -> None:
         "crashing": ["Process exited: it is started again each time", f"its stderr: {state_dir / 'servers'}/crashing."],
         "crashing_web": ["Connection refused", f"its stderr: {state_dir / 'servers' / 'crashing_web.log'}"],
         "missing": ["Process exited", f"its worker's log: {state_dir / 'logs' / 'worker-missing-1.log'}"],
-        "silent": ["Starting: its worker runs and waits for the server's first answer"],
+        "silent": ["Not responding: it is there and does not answer"],  # from the tenth second on
     }
     async with starting(tmp_path, servers) as up:
         for server in servers:

@@ -8,6 +8,7 @@ from bus_schemas import subjects
 from bus_schemas.workers import (
     Catalogue,
     Definition,
+    ServerFault,
     WorkerDraining,
     WorkerEvent,
     WorkerHeartbeat,
@@ -54,10 +55,17 @@ class AnnouncedFleet:
         await self._say(joined)
         return joined
 
-    async def beat(self, worker: WorkerJoined, state: WorkerState = WorkerState.SERVING) -> None:
+    async def beat(
+        self,
+        worker: WorkerJoined,
+        state: WorkerState = WorkerState.SERVING,
+        *,
+        fault: ServerFault | None = None,
+        restarts: int = 0,
+    ) -> None:
         """Let it send a heartbeat with its state."""
         report = worker.model_dump(exclude={"event", "offers"})
-        await self._say(WorkerHeartbeat(**{**report, "state": state}))
+        await self._say(WorkerHeartbeat(**{**report, "state": state, "fault": fault, "restarts": restarts}))
 
     async def drain(self, worker: WorkerJoined) -> None:
         """Let it say that it drains."""

@@ -47,7 +47,7 @@ async def replies(
 ) -> list[tuple[bytes, Mapping[str, str]]]:
     """Ask over the bus; return all that is said."""
     bus = bus or FakeBus()
-    api = BusApi(cast("Bus", bus), gateway.queries, lambda _: BUS)
+    api = BusApi(cast("Bus", bus), gateway.queries, gateway.admission, lambda _: BUS)
     query = json.dumps({"server": "a", "tool": "t"}).encode()
     nobody = cast("Any", None)
     await api.take(BusMessage(nobody, subject="mcp.v1.query", reply="inbox", data=query, headers=headers))

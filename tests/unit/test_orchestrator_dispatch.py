@@ -10,11 +10,12 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from bus_schemas.calls import ResultHeaders, accepted_headers, progress_headers
+from bus_schemas.calls import ErrorHeaders, ResultHeaders, accepted_headers, progress_headers
+from bus_schemas.errors import ErrorCode
 from services.orchestrator import dispatch
-from services.orchestrator.dispatch import Call, Dispatcher
+from services.orchestrator.dispatch import Call, Dispatcher, UnheardError, WorkerFailedError
 from services.runtime.bus import Bus, BusMessage, Inbox
-from services.runtime.errors import DeadlineExceededError, UpstreamError
+from services.runtime.errors import DeadlineExceededError, MaybeExecutedError, UpstreamError
 from services.runtime.fleet import Fleet
 from tests.support.announced import AnnouncedFleet
 from tests.support.waiting import until
@@ -42,9 +43,17 @@ class Exchange:
     def accept(self, instance: str) -> None:
         self._replies.put_nowait(BusMessage(cast("Any", None), subject="", headers=accepted_headers(instance)))
 
+    def error(self, instance: str, code: ErrorCode = ErrorCode.UPSTREAM_ERROR) -> None:
+        told = ErrorHeaders(instance, code, "maybe").encode()
+        self._replies.put_nowait(BusMessage(cast("Any", None), subject="", headers=told))
+
     def progress(self, params: bytes) -> None:
         told = BusMessage(cast("Any", None), subject="", data=params, headers=progress_headers("i1"))
         self._replies.put_nowait(told)
+
+    def garbage(self) -> None:
+        told = {**ResultHeaders("i1", 0, 0).encode(), "mcp-queue-us": "soon"}
+        self._replies.put_nowait(BusMessage(cast("Any", None), subject="", data=b"{}", headers=told))
 
     def result(self) -> None:
         told = ResultHeaders("i1", 0, 0).encode()
@@ -60,9 +69,9 @@ class World:
         self.announced.fleet = Fleet(cast("Any", SimpleNamespace(connected=True)), cast("Any", None), lambda: self.now)
         self.exchange = Exchange()
         self.sent: list[Mapping[str, str]] = []
-        bus = SimpleNamespace(publish=self._publish)
+        self.bus = SimpleNamespace(publish=self._publish, connected=True)
         inbox = SimpleNamespace(expect=self._expect)
-        self.dispatcher = Dispatcher(cast("Bus", bus), cast("Inbox", inbox), self.announced.fleet)
+        self.dispatcher = Dispatcher(cast("Bus", self.bus), cast("Inbox", inbox), self.announced.fleet)
 
     @contextmanager
     def _expect(self) -> Iterator[Exchange]:
@@ -120,7 +129,7 @@ async def test_a_call_that_nobody_has_acknowledged_fails_with_a_worker_that_fall
     await world.announced.join("a")
     async with world.call() as task:
         world.fall_silent()
-        with anyio.fail_after(5), pytest.raises(UpstreamError):
+        with anyio.fail_after(5), pytest.raises(WorkerFailedError):
             await task
 
 
@@ -136,7 +145,7 @@ async def test_a_call_fails_with_the_worker_that_acknowledged_it_and_fell_silent
     async with world.call() as task:
         await world.accept(holder.instance)
         world.fall_silent()
-        with anyio.fail_after(5), pytest.raises(UpstreamError):
+        with anyio.fail_after(5), pytest.raises(WorkerFailedError):
             await task
 
 
@@ -190,3 +199,75 @@ async def test_progress_does_not_move_the_deadline(world: World) -> None:
         with anyio.fail_after(5), pytest.raises(DeadlineExceededError):
             await task
     assert told
+
+
+async def failure(task: asyncio.Task[Any]) -> MaybeExecutedError:
+    """The error with which the call ends."""
+    with anyio.fail_after(5), pytest.raises(MaybeExecutedError) as caught:
+        await task
+    return caught.value
+
+
+async def test_a_server_that_fails_is_told_from_a_worker_whose_drain_is_over(world: World) -> None:
+    worker = await world.announced.join("a")
+    async with world.call() as task:
+        world.exchange.error(worker.instance)
+        error = await failure(task)
+        assert (type(error), error.holder) == (UpstreamError, worker.instance)
+    await world.announced.drain(worker)
+    async with world.call() as task:
+        world.exchange.error(worker.instance)
+        error = await failure(task)
+        assert (type(error), error.holder) == (WorkerFailedError, worker.instance)
+
+
+async def test_a_worker_that_breaks_our_protocol_is_told_from_its_server(world: World) -> None:
+    async with world.call() as task:
+        world.exchange.garbage()
+        assert type(await failure(task)) is WorkerFailedError
+
+
+async def test_a_timeout_that_a_worker_tells_names_it(world: World) -> None:
+    async with world.call() as task:
+        world.exchange.error("i1", ErrorCode.TIMEOUT)
+        error = await failure(task)
+        assert (type(error), error.holder) == (DeadlineExceededError, "i1")
+
+
+async def test_a_deadline_that_passes_at_a_worker_that_is_heard_is_held_against_its_server(world: World) -> None:
+    worker = await world.announced.join("a")
+    async with world.call(timeout_s=0.2) as task:
+        await world.accept(worker.instance)
+        error = await failure(task)
+        assert (type(error), error.holder) == (DeadlineExceededError, worker.instance)
+
+
+async def test_a_deadline_that_passes_at_a_worker_that_has_not_been_heard_for_a_while_is_not(world: World) -> None:
+    worker = await world.announced.join("a")
+    async with world.call(timeout_s=0.2) as task:
+        await world.accept(worker.instance)
+        world.now += 2.1
+        assert type(await failure(task)) is UnheardError
+
+
+async def test_a_deadline_that_passes_while_the_bus_is_away_is_not(world: World) -> None:
+    worker = await world.announced.join("a")
+    async with world.call(timeout_s=0.2) as task:
+        await world.accept(worker.instance)
+        world.bus.connected = False
+        assert type(await failure(task)) is UnheardError
+
+
+async def test_a_deadline_that_passes_though_no_worker_has_acknowledged_the_call_is_not(world: World) -> None:
+    await world.announced.join("a")
+    async with world.call(timeout_s=0.1) as task:
+        assert type(await failure(task)) is UnheardError
+
+
+async def test_a_deadline_that_passes_before_a_worker_would_have_acknowledged_the_call_is_held_against_its_server(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "_MARGIN_S", 60)
+    await world.announced.join("a")
+    async with world.call(timeout_s=0.1) as task:
+        assert type(await failure(task)) is DeadlineExceededError

@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bus_schemas.errors import OF_ADMIN, ErrorCode
 from services.orchestrator.cache.metrics import CacheMetrics
+from services.orchestrator.dispatch import Outcome
 from services.orchestrator.metrics import QueryMetrics
 from services.runtime.metrics import expose, new_registry
 
@@ -101,3 +102,20 @@ def test_a_server_that_became_known_has_its_own_label(registry: CollectorRegistr
     metrics.count("newcomer", 0.1, "timeout")
     metrics.know("newcomer")
     assert _errors(registry, "newcomer", "timeout") == 1
+
+
+def test_the_time_of_a_query_is_told_by_where_it_went(registry: CollectorRegistry, metrics: QueryMetrics) -> None:
+    metrics.hops(Outcome(b"{}", "i1", upstream_us=200_000, queue_us=50_000), 0.3)
+    metrics.hops(Outcome(b"{}", "i1", upstream_us=0, queue_us=0), 0.01)  # it was there already
+
+    def of_hops(what: str) -> list[float | None]:
+        hops = ("queue", "upstream", "busbar")
+        return [registry.get_sample_value(f"mcp_query_hop_seconds_{what}", {"hop": hop}) for hop in hops]
+
+    assert of_hops("count") == [1, 1, 2]
+    assert of_hops("sum") == pytest.approx([0.05, 0.2, 0.06])
+
+
+def test_a_clock_that_differs_makes_no_time_negative(registry: CollectorRegistry, metrics: QueryMetrics) -> None:
+    metrics.hops(Outcome(b"{}", "i1", upstream_us=200_000, queue_us=0), 0.1)
+    assert registry.get_sample_value("mcp_query_hop_seconds_sum", {"hop": "busbar"}) == 0

@@ -9,8 +9,11 @@ from typing import Any, cast
 import pytest
 
 from bus_schemas.digests import caller_digest
+from services.orchestrator.admission import Admission
 from services.orchestrator.answers import Answers
 from services.orchestrator.attempts import Attempts
+from services.orchestrator.breaker.board import Board
+from services.orchestrator.breaker.metrics import BreakerMetrics
 from services.orchestrator.cache.cache import AnswerCache
 from services.orchestrator.cache.l1 import L1
 from services.orchestrator.cache.metrics import CacheMetrics
@@ -20,12 +23,17 @@ from services.orchestrator.catalogue import CatalogueView, LiveVersion
 from services.orchestrator.context import Context
 from services.orchestrator.continuations import Continuations
 from services.orchestrator.dispatch import Call, Dispatcher, NobodyThereError, Outcome
+from services.orchestrator.flow_metrics import FlowMetrics
 from services.orchestrator.idempotency import IdempotencyLedger
 from services.orchestrator.limits import Limits
 from services.orchestrator.metrics import QueryMetrics
+from services.orchestrator.observer import Observer
 from services.orchestrator.pins import Pins, rendezvous
 from services.orchestrator.query import QueryService, Reply
+from services.orchestrator.repeating import Repeats
+from services.orchestrator.retry_budget import RetryBudget
 from services.runtime.auth.principals import ANONYMOUS, Principal
+from services.runtime.breakers import BreakerWords
 from services.runtime.config.policy import Policy, ServerPolicy, ToolPolicy
 from services.runtime.errors import (
     DeadlineExceededError,
@@ -89,16 +97,27 @@ class Gateway:
         policy, catalogue = Policy(servers=policies), CatalogueView(self.announced.fleet)
         shelf = Shelf(CacheStore(Store(None), "orchestrator"), L1(time.monotonic), is_bus_up=lambda: True)
         cache = AnswerCache(policy, shelf, CacheMetrics(self.registry))
+        flow_metrics = FlowMetrics(self.registry)
+        repeats = Repeats(policy, RetryBudget(time.monotonic), flow_metrics, time.monotonic)
+        self.admission = Admission(most_in_flight=100, most_held_bytes=1_000_000, metrics=flow_metrics)
+        board = Board(
+            policy,
+            self.announced.fleet,
+            BreakerWords(),
+            BreakerMetrics(self.registry),
+            instance="orchestrator",
+            open_s=30,
+        )
         attempts = Attempts(
             policy,
             catalogue,
-            Answers(policy, cache, cast("Dispatcher", self.workers)),
+            Answers(policy, cache, board, cast("Dispatcher", self.workers), repeats=repeats, admission=self.admission),
             Pins(self.announced.fleet, idle_s=300),
             cast("Continuations", self.givers),
         )
-        metrics = QueryMetrics(self.registry, policies, connected=lambda: 0)
-        ledger = IdempotencyLedger(Store(None))
-        self.queries = QueryService(policy, catalogue, attempts, Limits(time.monotonic), ledger=ledger, metrics=metrics)
+        observer = Observer(QueryMetrics(self.registry, policies, connected=lambda: 0), catalogue)
+        limits, ledger = Limits(time.monotonic), IdempotencyLedger(Store(None))
+        self.queries = QueryService(policy, catalogue, attempts, limits, ledger=ledger, observer=observer)
 
     async def ask(
         self, *, principal: Principal = ANONYMOUS, largest_reply_bytes: float = math.inf, **query: Any

@@ -36,6 +36,7 @@ def test_without_variables_the_defaults_hold() -> None:
         ("BUSBAR_ALLOWED_ORIGINS", "https://a", "allowed_origins", ("https://a",)),
         ("BUSBAR_ANNOUNCE_S", "0", "announce_s", 0.0),
         ("BUSBAR_DRAIN_TIMEOUT_S", "1.5", "drain_timeout_s", 1.5),
+        ("BUSBAR_SEND_TIMEOUT_S", "2", "send_timeout_s", 2.0),
     ],
 )
 def test_a_variable_sets_its_field_and_so_does_the_file_it_names(

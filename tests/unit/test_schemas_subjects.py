@@ -43,6 +43,11 @@ def test_what_happens_to_the_cache_is_told_to_all_on_one_subject() -> None:
     assert subjects.CACHE_EVENTS == "mcp.v1.event.cache"
 
 
+def test_events_of_all_breakers_can_be_followed_with_one_subscription() -> None:
+    assert subjects.breaker_event("database_mcp") == "mcp.v1.event.breaker.database_mcp"
+    assert subjects.BREAKER_EVENTS == "mcp.v1.event.breaker.*"
+
+
 def test_discovery_asks_all_or_one_server_or_one_instance() -> None:
     assert subjects.service_verb("PING") == "$SRV.PING"
     assert subjects.service_verb("INFO", "database_mcp") == "$SRV.INFO.database_mcp"

@@ -109,6 +109,20 @@ async def test_a_retired_process_is_forgotten() -> None:
         assert supervisor.pids() == {}
 
 
+async def test_the_last_change_of_a_process_is_that_it_has_ended_for_good() -> None:
+    nursery = Nursery()
+    told: list[bool] = []
+    process = ManagedProcess("one", nursery.start, stage=Stage.WORKERS, changed=lambda: told.append(process.has_ended))
+    async with Supervisor() as supervisor:
+        supervisor.add(process)
+        (await nursery.child(1)).ended.set_result(0)
+        second = await nursery.child(2)
+        assert True not in told
+        process.retire()
+        second.ended.set_result(0)
+    assert told[-1]
+
+
 async def test_a_drain_stops_those_that_ask_before_those_that_answer() -> None:
     ended: list[Stage] = []
     async with Supervisor() as supervisor:

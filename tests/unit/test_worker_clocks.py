@@ -56,3 +56,26 @@ def test_senders_have_clocks_of_their_own_and_the_oldest_is_forgotten() -> None:
 
     clocks.delay_s("c", 1000.0)
     assert clocks.delay_s("a", 985.0) == 0  # unknown again
+
+
+def test_the_worst_of_the_clocks_that_were_heard_lately_is_shown() -> None:
+    now = 1000.0
+    clocks = SenderClocks(lambda: now)
+    assert (clocks.largest_offset_s, clocks.longest_delay_s) == (0, 0)
+    for second in range(5):
+        clocks.delay_s("before", 1000.0 + second + 25)
+        clocks.delay_s("behind", 1000.0 + second - 7)
+        now += 1
+    assert clocks.largest_offset_s == pytest.approx(25, abs=1.1)
+    clocks.delay_s("behind", now - 7 - 3)
+    assert clocks.longest_delay_s == pytest.approx(3, abs=1.1)
+
+    now += 15
+    clocks.delay_s("behind", now - 7)
+    assert clocks.largest_offset_s == pytest.approx(25, abs=1.1)
+    now += 15
+    clocks.delay_s("behind", now - 7)
+    assert clocks.largest_offset_s == pytest.approx(7, abs=1.1)  # who was before is not heard any more
+    now += 15
+    clocks.delay_s("behind", now - 7)
+    assert clocks.longest_delay_s == 0

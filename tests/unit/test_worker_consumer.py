@@ -87,7 +87,7 @@ class Worker:
         self.bus = FakeBus()
         self.execution = execution or EndlessExecution()
         bus = cast("Bus", self.bus)
-        replies = Replies(bus, bus, Returns(bus), instance="i")
+        replies = Replies(bus, bus, Returns(bus), instance="i", most_undelivered_bytes=1)
         self.consumer = CallConsumer(
             bus, cast("Execution", self.execution), replies, server="a", version="1", instance="i"
         )

@@ -5,6 +5,9 @@ import time
 import pytest
 
 from bus_schemas.calls import CallHeaders
+from services.runtime.metrics import new_registry
+from services.runtime.tracing import UnrecordedSpan
+from services.worker.call_metrics import CallMetrics
 from services.worker.execution import Execution
 from services.worker.mcp.session import ProgressCallback
 from services.worker.slots import Slots
@@ -38,7 +41,10 @@ async def test_a_header_that_the_workers_configuration_does_not_name_stays_behin
 ) -> None:
     upstream = Upstream()
     slots = Slots(1, longest_line=1, clock=time.monotonic)
-    execution = Execution(lambda _: upstream, slots, GivenStates(), timeout_s=5, forward_headers=named)
+    metrics = CallMetrics(new_registry(), "s", "1.0.0")
+    execution = Execution(
+        lambda _: upstream, slots, GivenStates(), metrics, UnrecordedSpan, timeout_s=5, forward_headers=named
+    )
     headers = CallHeaders("01K", 1, 1, 1, "bus", forwarded={"x-tenant": "t", "x-other": "o"})
     await execution.run(b'{"method":"tools/call","params":{}}', headers, time.monotonic() + 5)
     assert upstream.headers == passed

@@ -86,12 +86,30 @@ async def test_the_margin_is_a_tenth_of_what_is_left_and_a_twentieth_of_a_second
     now = time.monotonic() + 1000  # so that a wait that begins does not end
     slots = Slots(1, longest_line=10, clock=lambda: now)
     async with slots.hold(now):
-        now += 4.0  # from now on a wait of 0.4 s is expected
+        now += 2.0  # from now on a wait of 0.2 s is expected, and may take a quarter longer
     async with slots.hold(now):
         with anyio.fail_after(5), pytest.raises(OverloadedError):
-            async with slots.hold(now + 0.44):
+            async with slots.hold(now + 0.27):
                 pytest.fail("there was no slot")
-        waiter = asyncio.create_task(enter(slots, now + 0.46))
+        waiter = asyncio.create_task(enter(slots, now + 0.29))
+        await until(lambda: slots.waiting == 1)
+        waiter.cancel()
+        await asyncio.wait([waiter])
+
+
+async def test_a_call_that_could_not_end_in_time_any_more_does_not_get_its_turn() -> None:
+    now = time.monotonic() + 1000
+    slots = Slots(1, longest_line=10, clock=lambda: now)
+    for seconds in [0.1, *[0.5] * 20]:
+        async with slots.hold(now + 5):
+            now += seconds
+    assert slots.least_run_s() == pytest.approx(0.5)
+    wait_s = 1.25 * slots.expected_wait_s()
+    async with slots.hold(now + 5):
+        with anyio.fail_after(5), pytest.raises(OverloadedError):
+            async with slots.hold(now + wait_s + 0.5 + 0.04):
+                pytest.fail("it would be cut off in the middle")
+        waiter = asyncio.create_task(enter(slots, now + wait_s + 0.5 + 0.06))
         await until(lambda: slots.waiting == 1)
         waiter.cancel()
         await asyncio.wait([waiter])
@@ -143,3 +161,29 @@ async def test_a_waiter_that_gives_up_in_the_moment_before_its_turn_comes_gives_
 async def enter(slots: Slots, deadline: float | None = None) -> None:
     async with slots.hold(deadline or soon()):
         pass
+
+
+async def test_without_room_for_its_result_no_call_begins() -> None:
+    room = True
+    slots = Slots(1, longest_line=10, clock=time.monotonic, has_room=lambda: room)
+    refused = asyncio.Event()
+
+    async def wait_for_slot() -> None:
+        with pytest.raises(OverloadedError):
+            async with slots.hold(soon()):
+                pytest.fail("there is no room")
+        refused.set()
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            async with slots.hold(soon()):
+                group.start_soon(wait_for_slot)
+                await until(lambda: slots.waiting == 1)
+                room = False
+                await wait_for_slot()
+                refused.clear()
+            await refused.wait()  # the one that waited got its turn, and no room
+        assert slots.in_use == 0
+        room = True
+        async with slots.hold(soon()):
+            assert slots.in_use == 1

@@ -1,8 +1,14 @@
 """How often an answer was there already."""
 
 from collections.abc import Callable
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from services.runtime.histograms import Histogram
+
+_LOOK_UP_BUCKETS_S: Final = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
+"""A look-up is given up after a tenth of a second."""
 
 
 class CacheMetrics:
@@ -18,6 +24,12 @@ class CacheMetrics:
         )
         self._memory = Gauge("mcp_cache_memory_bytes", "Answers in this process's memory.", registry=registry)
         self._store = Gauge("mcp_cache_store_up", "1 while the shared store answers, else 0.", registry=registry)
+        self.look_ups = Histogram(
+            "mcp_cache_lookup_seconds",
+            "How long the shared store took to say what it has, failures included.",
+            registry=registry,
+            buckets=_LOOK_UP_BUCKETS_S,
+        ).of()
         self.hits = 0
         self.misses = 0
 

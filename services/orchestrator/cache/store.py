@@ -1,7 +1,7 @@
 """Entries and generations in the shared store: one round trip to look an answer up, one to put it there."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -119,10 +119,17 @@ class Found:
 class CacheStore:
     """The cache's part of the shared store, as one orchestrator uses it."""
 
-    def __init__(self, store: Store, instance: str) -> None:
-        """`instance` is this orchestrator's; what it leads with is in its name."""
+    def __init__(self, store: Store, instance: str, took: Callable[[float], None] = lambda _: None) -> None:
+        """Take the store.
+
+        Args:
+            store: the shared one.
+            instance: of this orchestrator; what it leads with is in its name.
+            took: is told how long each look-up took, in seconds, those that failed too.
+        """
         self._store = store
         self._instance = instance
+        self._took = took
         self._numbers = count()
 
     async def look_up(self, place: Place, digests: Sequence[str], *, leads: bool) -> Found:
@@ -137,11 +144,15 @@ class CacheStore:
             StoreError: it is away, or cannot tell.
         """
         generation = f"{time.time_ns():x}.{self._instance}.{next(self._numbers)}"
-        reply = await self._store.run(
-            _LOOK_UP,
-            [*place.generations, cache_keys.lead(digests[0]), *map(cache_keys.entry, digests)],
-            [generation, _GENERATION_LASTS_S, self._instance if leads else "", _LEAD_MS],
-        )
+        began_at = time.perf_counter()
+        try:
+            reply = await self._store.run(
+                _LOOK_UP,
+                [*place.generations, cache_keys.lead(digests[0]), *map(cache_keys.entry, digests)],
+                [generation, _GENERATION_LASTS_S, self._instance if leads else "", _LEAD_MS],
+            )
+        finally:
+            self._took(time.perf_counter() - began_at)
         (everything, server, tool), leader, entry = reply
         generations: Generations = (everything, server, tool)
         leads = leader == self._instance.encode()

@@ -5,6 +5,7 @@ connection  Bus: publish, subscribe, fence; reconnects for ever, ends the proces
 chunks      large results in parts, on a second connection
 inbox       one subscription for all replies; an exchange may get several
 discovery   $SRV PING, INFO and STATS of ADR-32, asked and answered
+metrics     whether the connections are up, and how often they came back
 """
 
 from nats.aio.msg import Msg as BusMessage

@@ -86,6 +86,20 @@ class HardenedClient(Client):
                 waiter.exception()  # nobody need fetch it: a PING of the client's own has no waiter
         await super()._attempt_reconnect()
 
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        """Know each server of a cluster once, and with the credentials of the one that told of it.
+
+        A server tells of the others without credentials. The stock client takes one that it knows with a password for
+        another server, adds it again without, and is then turned away by it, for good.
+        """
+        known = {server.uri.netloc.rpartition("@")[2] for server in self._server_pool}
+        others = [url for url in info.get("connect_urls") or () if url not in known]
+        await super()._process_info({**info, "connect_urls": others}, initial_connection)
+        credentials, at, _ = self._current_server.uri.netloc.rpartition("@") if self._current_server else ("", "", "")
+        for server in self._server_pool:
+            if server.discovered and at and "@" not in server.uri.netloc:
+                server.uri = server.uri._replace(netloc=f"{credentials}@{server.uri.netloc}")
+
     def abort(self) -> None:
         """Drop the TCP connection at once, with what is not yet on the wire."""
         if isinstance(self._transport, TcpTransport) and self._transport._io_writer is not None:

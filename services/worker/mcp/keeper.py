@@ -40,8 +40,8 @@ OpenSession = Callable[[], AbstractAsyncContextManager[Session]]
 class Status:
     """What is known about the server now.
 
-    `starting` until the first attempt has succeeded or failed; `fault` says why it is `down`. What it offers and
-    who it is stay known while it is down.
+    `starting` until the first attempt has succeeded, failed or taken ten seconds; `fault` says why it is `down`. What
+    it offers and who it is stay known while it is down.
     """
 
     state: Literal["starting", "up", "down"] = "starting"
@@ -88,6 +88,8 @@ class SessionKeeper:
         self._deadlines: dict[object, float] = {}
         self._ran_out_at = -math.inf
         """When a call last ran out of its time."""
+        self.listings = 0
+        """How often the server's lists were read."""
 
     @property
     def session(self) -> Session | None:
@@ -167,10 +169,13 @@ class SessionKeeper:
         """Open a session and stay with it; return since when it was up, if it ever was, and what it was lost by."""
         up_at = None
         self._checked_at = time.time()
+        waiting = asyncio.create_task(self._tell_silence())
         try:
             async with self._open_session() as session:
                 self._latency_s = await session.probe(self._policy.probe_timeout_s)
                 catalogue = await session.catalogue()
+                self.listings += 1
+                waiting.cancel()
                 up_at = self._clock()
                 self._session = session
                 self._tell(state="up", fault=None, catalogue=catalogue, server_info=session.server_info)
@@ -191,9 +196,16 @@ class SessionKeeper:
         except QueryError as error:
             fault = fault_of(error)
         finally:
+            waiting.cancel()
             self._session = None
         self._tell(state="down", fault=fault)
         return up_at, fault
+
+    async def _tell_silence(self) -> None:
+        """Say that the server does not respond when it has taken long to open; it may still, for a minute or two."""
+        await self._sleep(self._policy.silent_start_s)
+        self._checked_at = time.time()
+        self._tell(state="down", fault=ServerFault.NOT_RESPONDING)
 
     async def _watch(self, session: Session) -> ServerFault:
         """Probe the server; return why the session must be replaced."""
@@ -264,6 +276,7 @@ class SessionKeeper:
                 await self._sleep(self._policy.probe_every_s)
                 self._relist_due.set()
             else:
+                self.listings += 1
                 in_vain = in_vain + 1 if catalogue == self._status.catalogue else 0
                 self._tell(catalogue=catalogue)
 

@@ -13,6 +13,7 @@ class KeepingPolicy:
     first_restart_s: float = 0.2
     longest_restart_s: float = 15.0
     retry_url_s: float = 0.5
+    silent_start_s: float = 10.0
     stable_after_s: float = 10.0
     probe_every_s: float = 2.0
     probe_withdrawn_every_s: float = 0.5

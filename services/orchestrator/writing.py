@@ -1,0 +1,34 @@
+"""An answer on its way to an HTTP caller: counted as held until the caller has taken it, or has gone."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from fastapi import Response
+from starlette.types import Receive, Scope, Send
+
+from services.orchestrator.admission import Admission
+
+_PIECE_BYTES: Final = 64 * 1024
+"""As much as uvicorn takes without waiting for the caller."""
+
+
+class HeldResponse(Response):
+    """Writes a body piece by piece, each when the caller has taken those before it, and counts it until then.
+
+    Written whole, it would be copied into the connection's buffer, and be out of sight there until a slow caller has
+    read it.
+    """
+
+    def __init__(self, body: bytes, status: int, headers: Mapping[str, str], admission: Admission) -> None:
+        super().__init__(body, status, headers=headers)
+        self._admission = admission
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._admission.holding() as hold:
+            hold.add(len(self.body))
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            rest = memoryview(self.body)
+            while len(rest) > _PIECE_BYTES:
+                await send({"type": "http.response.body", "body": bytes(rest[:_PIECE_BYTES]), "more_body": True})
+                rest = rest[_PIECE_BYTES:]
+            await send({"type": "http.response.body", "body": bytes(rest), "more_body": False})
