@@ -113,8 +113,8 @@ def _reason(error: str | None, server: str, snapshot: Snapshot) -> str:
         if worker.state == WorkerState.UNAVAILABLE
     }
     if error == _NO_LIVE_WORKER and server in waiting:
-        # The health service counts workers with a session, and has no word for one that waits for its first.
-        return "Starting: its worker runs and waits for the server's first answer"
+        # The health service counts workers with a session, and has no other word for one that waits for its first.
+        return f"{error}: its worker runs and waits for the server's first answer"
     meaning = _WHAT_IT_MEANS.get(error)
     return f"{error}: {meaning}" if meaning else error
 

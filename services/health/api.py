@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from services.health.monitor import HealthMonitor
-from services.health.state import HealthReport, Status
+from services.health.state import HealthReport
 
 router = APIRouter()
 
@@ -22,6 +22,5 @@ def monitor_of(request: Request) -> HealthMonitor:
     responses={503: {"model": HealthReport, "description": "More than half of the servers are down, or the bus is"}},
 )
 async def health(request: Request) -> Response:
-    report = monitor_of(request).report()
-    status = 503 if report.status is Status.UNHEALTHY else 200
-    return Response(report.model_dump_json(), status, media_type="application/json")
+    answer = monitor_of(request).answer()
+    return Response(answer.body, answer.status, media_type="application/json")

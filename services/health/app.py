@@ -1,6 +1,7 @@
 """Builds the health service, which answers from its first moment: with what is known of the fleet, once it is."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,11 +9,15 @@ from typing import Any
 from fastapi import FastAPI
 
 from services.health.api import router
-from services.health.monitor import HealthMonitor
+from services.health.hearing import Hearing
+from services.health.metrics import ServerMetrics
+from services.health.monitor import HealthMonitor, Sources
+from services.health.roll import open_roll
 from services.health.settings import HealthSettings
+from services.runtime.breakers import BreakerWords, following_breakers
 from services.runtime.bus import BusAwayError, open_bus, open_inbox
+from services.runtime.bus.metrics import BusMetrics
 from services.runtime.config.file import load_policy
-from services.runtime.fleet import open_fleet
 from services.runtime.http import create_service
 from services.runtime.lifecycle import Lifecycle, new_instance_id
 from services.runtime.metrics import new_registry
@@ -26,14 +31,21 @@ def create_app(settings: HealthSettings, life: Lifecycle) -> FastAPI:
 
     async def watch_fleet() -> None:
         url, instance = settings.nats_url.get_secret_value(), new_instance_id()
+        breakers = BreakerWords()
         try:
             async with (
                 open_bus(url, service="health", instance=instance, life=life, connect_timeout_s=None) as bus,
                 open_inbox(bus) as inbox,
-                open_fleet(bus, inbox, life) as fleet,
                 open_replicas(bus, inbox, life) as replicas,
+                open_roll(bus, inbox, life) as fleet,
+                following_breakers(bus, inbox, life, breakers),
             ):
-                monitor.watch(bus, fleet, replicas)
+                # From here on, for those heard before have not just begun to serve. The orchestrators do the same.
+                fleet.on_serving(lambda report: breakers.permit_probe(report.server, report.version))
+                hearing = Hearing(bus)
+                life.start(hearing.ask(), name="hearing")
+                bus_metrics.watch(bus)
+                monitor.watch(Sources(hearing, fleet, replicas, breakers))
                 await asyncio.Event().wait()  # until the lifecycle ends it
         except BusAwayError:
             if not life.stopping.is_set():
@@ -48,8 +60,14 @@ def create_app(settings: HealthSettings, life: Lifecycle) -> FastAPI:
         async with life, open_store(settings.store_url, life) as store:
             life.start(watch_fleet(), name="fleet")
             life.start(monitor.count_entries(store), name="cache-entries")
+            # Looking through all that was imported takes the collector a tenth of a second: once is enough.
+            gc.collect()
+            gc.freeze()
             yield {"monitor": monitor, "readiness": readiness}
 
-    app = create_service("Busbar health", lifespan=lifespan, life=life, registry=new_registry(), names=settings.names)
+    registry = new_registry()
+    bus_metrics = BusMetrics(registry)
+    ServerMetrics(registry, report=monitor.report, is_bus_up=lambda: monitor.is_bus_up)
+    app = create_service("Busbar health", lifespan=lifespan, life=life, registry=registry, names=settings.names)
     app.include_router(router)
     return app

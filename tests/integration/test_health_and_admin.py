@@ -41,6 +41,9 @@ async def test_health_follows_the_workers_and_lists_a_server_that_never_came_up(
         assert report["mcp_servers"]["ledger"].keys() == {"status", "latency_ms", "last_check"}
         assert report["mcp_servers"]["never"]["error"] == "No live worker"
         assert report["cache_stats"] == {"hit_rate": 0.0, "entries": 0}
+        metrics = (await client.get(url.replace("/health/mcp", "/metrics"))).text.splitlines()
+        assert {'mcp_server_connected{server="ledger"} 1.0', 'mcp_server_connected{server="never"} 0.0'} <= set(metrics)
+        assert "mcp_servers_down_ratio 0.5" in metrics
 
         running.workers[0].process.signal(signal.SIGTERM)
         with anyio.fail_after(15):

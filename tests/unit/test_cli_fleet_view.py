@@ -57,7 +57,7 @@ def test_the_word_for_why_a_server_is_down_is_explained_where_it_needs_to_be(
 @pytest.mark.parametrize(
     ("worker_state", "error", "told"),
     [
-        ("unavailable", "No live worker", "Starting: its worker runs and waits for the server's first answer"),
+        ("unavailable", "No live worker", "No live worker: its worker runs and waits for the server's first answer"),
         ("draining", "No live worker", "No live worker"),
         ("unavailable", "Maintenance", "Maintenance"),
     ],

@@ -1,0 +1,56 @@
+"""The roll of the live workers, by what each says of itself every second; what they offer is left out unread."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import msgspec
+
+from bus_schemas import subjects
+from services.runtime.bus import Bus, BusMessage, Inbox
+from services.runtime.fleet import HEARTBEAT_INTERVAL_S, Fleet
+from services.runtime.lifecycle import Lifecycle
+
+_COMPLETE_AFTER_S: Final = 1.25 * HEARTBEAT_INTERVAL_S
+"""Who listens for that long has heard every worker that is not frozen."""
+
+_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_HEARTBEAT: Final = msgspec.Raw(b'"heartbeat"')
+
+
+def without_catalogue(event: bytes) -> bytes:
+    """Return a worker's event as it would be from one that offers nothing: a heartbeat in the place of `joined`.
+
+    A catalogue may have megabytes, which nobody here asks for and whose models would take a tenth of a second: health
+    could not be asked meanwhile. What is no event is returned as it is.
+    """
+    try:
+        fields = _FIELDS.decode(event)
+    except msgspec.DecodeError:
+        return event
+    if fields.pop("offers", None) is not None:
+        fields["event"] = _HEARTBEAT
+    fields.pop("catalogue", None)
+    return msgspec.json.encode(fields)
+
+
+@asynccontextmanager
+async def open_roll(bus: Bus, inbox: Inbox, life: Lifecycle) -> AsyncIterator[Fleet]:
+    """Follow the workers' events; the table holds whoever is there when this returns, after a heartbeat.
+
+    Nobody is asked to describe itself, as others do at their start and after a reconnect: that is the catalogue again.
+    """
+    fleet = Fleet(bus, inbox)
+
+    async def take(message: BusMessage) -> None:
+        message.data = without_catalogue(message.data)
+        await fleet.take_event(message)
+
+    subscription = await bus.subscribe(subjects.WORKER_EVENTS, take)
+    await asyncio.sleep(_COMPLETE_AFTER_S)
+    life.start(fleet.watch_silence(), name="fleet-silence")
+    try:
+        yield fleet
+    finally:
+        await subscription.drain()
