@@ -7,7 +7,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 STRANGERS := $(addprefix .strangers/,python/.installed sqlite/.installed node/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev strangers up test check format schemas lock bench clean
+.PHONY: help install install-dev strangers up test check format schemas lock bench chaos soak clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,12 @@ schemas: $(INSTALLED)  ## Write docs/asyncapi.json anew from bus_schemas
 
 bench: $(INSTALLED_DEV)  ## Measure 100, 200 and 1,000 callers at once (docs/load-testing.md)
 	@$(BIN)/python -m tests.bench.concurrency
+
+chaos: $(INSTALLED_DEV)  ## One fault after another under load, with ledgers (ARGS="--short nats-killed" for less)
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+soak: $(INSTALLED_DEV)  ## Twenty minutes of all of it in turn
+	@$(BIN)/python -m tests.chaos --soak 20 $(ARGS)
 
 lock: $(INSTALLED_DEV)  ## Resolve the pinned requirements anew
 	@$(COMPILE) pyproject.toml -o requirements/runtime.txt
