@@ -7,7 +7,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 STRANGERS := $(addprefix .strangers/,python/.installed sqlite/.installed node/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev strangers up test check format schemas lock bench chaos soak clean
+.PHONY: help install install-dev strangers up test check format schemas lock dashboards bench chaos soak clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,7 @@ check: $(INSTALLED_DEV)  ## Lint, types, import contracts, generated files
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m bus_schemas.asyncapi --check
+	@$(BIN)/python -m monitoring.grafana.build --check
 
 format: $(INSTALLED_DEV)  ## Format the code and sort its imports
 	@$(BIN)/ruff check --fix .
@@ -35,6 +36,9 @@ format: $(INSTALLED_DEV)  ## Format the code and sort its imports
 
 schemas: $(INSTALLED)  ## Write docs/asyncapi.json anew from bus_schemas
 	@$(BIN)/python -m bus_schemas.asyncapi
+
+dashboards: $(INSTALLED_DEV)  ## Write the Grafana dashboards anew from monitoring/grafana
+	@$(BIN)/python -m monitoring.grafana.build
 
 bench: $(INSTALLED_DEV)  ## Measure 100, 200 and 1,000 callers at once (docs/load-testing.md)
 	@$(BIN)/python -m tests.bench.concurrency

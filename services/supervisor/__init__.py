@@ -14,6 +14,7 @@ run_keys        the keys that are printed, made for this run
 readiness       when the system is ready, and how its servers are → probes
 probes          one small HTTP request
 state_folder    the folder of a run: its lock, its files, and state.json for `busbar status`
+targets         what Prometheus is told: where each service's /metrics are (pure)
 welcome         what is printed
 signals         the order to stop
 interruption    work that an event may interrupt

@@ -31,6 +31,7 @@ from services.supervisor.settings import SupervisorSettings
 from services.supervisor.signals import StopOrder
 from services.supervisor.state_folder import StateFolder, claimed
 from services.supervisor.supervisor import Supervisor
+from services.supervisor.targets import scrape_targets
 from services.supervisor.welcome import sample_query, show_welcome
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ class _Run:
         self._plan = plan
         self._carriers = carriers
         self._keys = keys
+        self._services: dict[str, ManagedProcess] = {}
         self._needed: dict[str, ManagedProcess] = {}
         self._server_processes: dict[str, ManagedProcess] = {}
 
@@ -116,6 +118,7 @@ class _Run:
             )
         for service in self._plan:
             process = self._add(service.name, _service(service, variables, line, self._folder.logs), service.stage)
+            self._services[service.name] = process
             if service.server is None:
                 self._needed[service.name] = process
         for server, connection in connections.items():
@@ -159,15 +162,21 @@ class _Run:
         }
 
     def _add(self, name: str, start: StartChild, stage: Stage) -> ManagedProcess:
-        process = ManagedProcess(name, start, stage=stage, changed=self._write_state)
+        process = ManagedProcess(name, start, stage=stage, changed=self._write_files)
         self._supervisor.add(process)
         return process
 
-    def _write_state(self) -> None:
+    def _write_files(self) -> None:
+        scraped = [service for service in self._plan if not self._has_left(service)]
         try:
             self._folder.write_state(self.state())
+            self._folder.write_targets(scrape_targets(scraped))
         except OSError as error:  # a full disk must not stop the system
             log.warning("state file cannot be written", extra={"cause": error.strerror})
+
+    def _has_left(self, service: Service) -> bool:
+        process = self._services.get(service.name)
+        return process is not None and process.has_ended
 
 
 def _carriers(settings: SupervisorSettings, folder: StateFolder, ports: Ports) -> Carriers:

@@ -48,7 +48,7 @@ class ManagedProcess:
             name: as in the state file and the log, `worker-database_mcp-1`.
             start: starts the process once.
             stage: when it stops, and how long it may take.
-            changed: called after each change of `pid`.
+            changed: called after each change of `pid`, and when it has ended for good.
             clock: the moment now, in seconds.
             sleep: waits so many seconds between a death and the next start.
         """
@@ -65,6 +65,11 @@ class ManagedProcess:
         self._ended = asyncio.Event()
         self._retired = False
         self._was_killed = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended for good."""
+        return self._ended.is_set()
 
     def retire(self) -> None:
         """Let its next end be its last: it was ordered to drain, and leaves on its own."""
@@ -95,6 +100,7 @@ class ManagedProcess:
                 await unless(self._stopping, self._sleep(delay_s))
         finally:
             self._ended.set()
+            self._changed()
 
     async def _run_once(self) -> int:
         """Run it once, to its end; return its status."""

@@ -24,6 +24,8 @@ class Service:
     arguments: tuple[str, ...] = ()
     server: str | None = None
     """Of a worker: the server it stands in front of."""
+    version: str = ""
+    """Of a worker: of that server."""
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -94,6 +96,7 @@ def plan_services(
             # A server's name may begin with a dash.
             arguments=("--version", version, "--", server),
             server=server,
+            version=version,
         )
 
     return Plan(

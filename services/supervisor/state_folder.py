@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from services.supervisor.errors import StateFolderError
+from services.supervisor.targets import FILE_NAME
 
 
 class StateFolder:
@@ -19,6 +20,8 @@ class StateFolder:
         self.servers = path / "servers"
         self.valkey = path / "valkey"
         self._state = path / "state.json"
+        self._targets = path / FILE_NAME
+        self._targets_text = ""
 
     def make(self) -> None:
         """Make the folder and those in it; a folder that exists keeps its mode."""
@@ -38,9 +41,16 @@ class StateFolder:
         """Replace state.json: the object that `--json` prints, and `supervisor`, our process id."""
         self.write(self._state.name, json.dumps({**state, "supervisor": os.getpid()}) + "\n")
 
+    def write_targets(self, text: str) -> None:
+        """Replace the file for Prometheus, unless it says that already: each change makes Prometheus read it."""
+        if text != self._targets_text:
+            self.write(self._targets.name, text)
+            self._targets_text = text
+
     def remove_state(self) -> None:
         """Nothing runs any more."""
         self._state.unlink(missing_ok=True)
+        self._targets.unlink(missing_ok=True)
 
 
 @contextmanager

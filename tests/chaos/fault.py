@@ -58,8 +58,6 @@ class Fault:
     """More figures for the table."""
     prepare: Callable[[Ground], Awaitable[Mapping[str, float]]] | None = None
     """Measures something before there is load."""
-    needs: str = ""
-    """The protection without which the row cannot hold, as `awaited.py` names it; empty: nothing is missing."""
     plan: Plan = USUAL
     servers: tuple[str, ...] = (FIRST, SECOND)
     """Which the load asks."""

@@ -177,7 +177,6 @@ def _bad_server(name: str, what: str, do: Callable[[Scene], Awaitable[None]]) ->
         do=do,
         judge=_judge,
         figures=_figures,
-        needs="breaker",
         back_within_s=OPEN_S + JITTER_S,
         forgets=True,
     )
@@ -197,7 +196,6 @@ FAULTS = (
         protection="`orchestrator/breaker/`: it tells the others",
         do=_tell,
         judge=_judge_tell,
-        needs="breaker",
         servers=(SECOND,),
         forgets=True,
     ),

@@ -81,7 +81,6 @@ FAULTS = (
         judge=_judge,
         figures=_figures,
         prepare=_capacity,
-        needs="limits",
         plan=Plan(max_in_flight=SLOTS),
         servers=(SECOND,),
         rate=300,

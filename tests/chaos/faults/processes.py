@@ -7,7 +7,6 @@ from contextlib import suppress
 import anyio
 import httpx
 
-from tests.chaos.awaited import AWAITED
 from tests.chaos.fault import Fault, Scene, none_refused
 from tests.chaos.findings import Findings
 from tests.chaos.ground import FIRST, PROPAGATION_S, SECOND
@@ -50,7 +49,7 @@ def _judge_kill(found: Findings) -> Iterable[str]:
         yield f"{len(wrong)} failed otherwise than as `maybe`"
     if waited := [query for query in failed if query.told is not None and query.told.code == "timeout"]:
         yield f"{len(waited)} were told at their deadline what was known after three heartbeats"
-    if "retries" not in AWAITED and found.declared.refused:
+    if found.declared.refused:
         yield f"declared idempotent, and yet refused: {dict(found.declared.refused)}"
     in_flight = {
         query.sent.id
