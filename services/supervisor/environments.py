@@ -27,7 +27,7 @@ def service_environment(service: Service, variables: Mapping[str, str]) -> dict[
 
 
 def _settings() -> dict[str, str]:
-    passed = ("BUSBAR_", *_OF_THE_INTERPRETER)
+    passed = ("BUSBAR_", "OTEL_", *_OF_THE_INTERPRETER)
     settings = {name: value for name, value in os.environ.items() if name.startswith(passed)}
     return child_environment(_without(_NOT_FOR_EVERYBODY, settings))
 
