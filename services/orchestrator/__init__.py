@@ -27,9 +27,7 @@ cache/      answers that are given again
 breaker/    versions of servers that fail again and again are left alone for a while
 flushes     what is flushed is distrusted, and that is acknowledged
 presence    that this orchestrator is there, and what it has counted
-idempotency a key of a caller runs one query; repetitions are told what it was told
-idempotency_entries  the ledger's entries in the shared store
-idempotency_keys     what may be a key, and what makes two queries the same (pure)
+idempotency/  a key of a caller runs one query; repetitions are told what it was told
 context     what came with a query beside its body, and how far it has come
 pins        which worker holds a caller's own session, which one is to hold a new one
 continuations  which worker gave out the request state that a query continues

@@ -26,7 +26,7 @@ from services.orchestrator.continuations import Continuations
 from services.orchestrator.dispatch import Dispatcher
 from services.orchestrator.flow_metrics import FlowMetrics
 from services.orchestrator.flushes import obeying_flushes
-from services.orchestrator.idempotency import open_ledger
+from services.orchestrator.idempotency.ledger import open_ledger
 from services.orchestrator.limits import Limits
 from services.orchestrator.lists import Lists
 from services.orchestrator.metrics import QueryMetrics

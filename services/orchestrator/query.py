@@ -15,9 +15,9 @@ from services.orchestrator.attempts import Attempts
 from services.orchestrator.catalogue import CatalogueView, LiveVersion
 from services.orchestrator.context import Context, Course
 from services.orchestrator.dispatch import Outcome
-from services.orchestrator.idempotency import IdempotencyLedger, OutcomeUnknownError
-from services.orchestrator.idempotency_entries import Told
-from services.orchestrator.idempotency_keys import KeyedQuery, keyed_query
+from services.orchestrator.idempotency.entries import Told
+from services.orchestrator.idempotency.keys import KeyedQuery, keyed_query
+from services.orchestrator.idempotency.ledger import IdempotencyLedger, OutcomeUnknownError
 from services.orchestrator.limits import Limits
 from services.orchestrator.metrics import CANCELLED, TOOL_ERROR
 from services.orchestrator.observer import Observer

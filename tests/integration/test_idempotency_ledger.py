@@ -11,9 +11,9 @@ import anyio
 import pytest
 import redis.asyncio as redis
 
-from services.orchestrator.idempotency import IdempotencyLedger, OutcomeUnknownError
-from services.orchestrator.idempotency_entries import Told
-from services.orchestrator.idempotency_keys import KeyedQuery, keyed_query
+from services.orchestrator.idempotency.entries import Told
+from services.orchestrator.idempotency.keys import KeyedQuery, keyed_query
+from services.orchestrator.idempotency.ledger import IdempotencyLedger, OutcomeUnknownError
 from services.orchestrator.reading import read_query
 from services.runtime.auth.principals import ANONYMOUS
 from services.runtime.errors import (

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.orchestrator.idempotency_keys import KeyedQuery, keyed_query
+from services.orchestrator.idempotency.keys import KeyedQuery, keyed_query
 from services.orchestrator.reading import read_query
 from services.runtime.auth.principals import ANONYMOUS, BUS, Principal
 from services.runtime.errors import InvalidRequestError

@@ -24,7 +24,7 @@ from services.orchestrator.context import Context
 from services.orchestrator.continuations import Continuations
 from services.orchestrator.dispatch import Call, Dispatcher, NobodyThereError, Outcome
 from services.orchestrator.flow_metrics import FlowMetrics
-from services.orchestrator.idempotency import IdempotencyLedger
+from services.orchestrator.idempotency.ledger import IdempotencyLedger
 from services.orchestrator.limits import Limits
 from services.orchestrator.metrics import QueryMetrics
 from services.orchestrator.observer import Observer

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from services.orchestrator.idempotency_keys import KeyedQuery
+from services.orchestrator.idempotency.keys import KeyedQuery
 from services.runtime.store import Script, Store, StoreRefusedError
 
 _EXPIRIES: Final = "busbar:v1:idempotency"

@@ -9,8 +9,8 @@ from functools import partial
 from itertools import chain, repeat
 from typing import Any, Final
 
-from services.orchestrator.idempotency_entries import Claim, IdempotencyEntries, Standing, Told, Unknown
-from services.orchestrator.idempotency_keys import KeyedQuery
+from services.orchestrator.idempotency.entries import Claim, IdempotencyEntries, Standing, Told, Unknown
+from services.orchestrator.idempotency.keys import KeyedQuery
 from services.runtime.errors import (
     DeadlineExceededError,
     IdempotencyConflictError,
