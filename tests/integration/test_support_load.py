@@ -254,7 +254,7 @@ async def test_a_broker_that_is_gone_is_told_as_a_connection_and_nothing_is_sent
         await load.told(len(_read(record)[1]) + 20)
         summary = await load.stopped()
     assert summary.refused.keys() == {"no_responders", "connection"}
-    assert summary.unanswered == 0
+    assert summary.unanswered <= 1  # the one that was on its way when the broker died hears nothing
 
 
 async def test_a_broker_that_cannot_be_reached_ends_the_driver_without_showing_the_url(record: Path) -> None:
