@@ -5,23 +5,21 @@ be written, nothing is done. An attempt without an outcome: the process ended be
 """
 
 import asyncio
-import fcntl
 import os
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from services.admin.audit_chain import ChainEnd, chained, find_end
+from services.runtime.file_lock import lock_file
 
 ATTEMPTED: Final = "attempted"
 DONE: Final = "done"
 
 _LOCK_TIMEOUT_S: Final = 2.0
-_LOCK_POLL_S: Final = 0.005
 _WRITE_TIMEOUT_S: Final = 5.0
 _TAIL_BYTES: Final = 64 * 1024
 _LONGEST_TAIL_BYTES: Final = 4 * 1024 * 1024
@@ -82,30 +80,15 @@ class Audit:
         is_new = not self._path.exists()
         log = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            with _locked(log):
-                line = chained({"at": _now(), **entry}, _end(log))
-                if os.write(log, line) < len(line):
-                    raise OSError("the line was cut off")
-                os.fsync(log)
+            lock_file(log, limit_s=_LOCK_TIMEOUT_S)
+            line = chained({"at": _now(), **entry}, _end(log))
+            if os.write(log, line) < len(line):
+                raise OSError("the line was cut off")
+            os.fsync(log)
         finally:
             os.close(log)
         if is_new:
             _sync_folder(self._path.parent)
-
-
-@contextmanager
-def _locked(log: int) -> Iterator[None]:
-    """Hold the file alone, also among processes; closing it lets go."""
-    give_up_at = time.monotonic() + _LOCK_TIMEOUT_S
-    while True:
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if time.monotonic() > give_up_at:
-                raise
-            time.sleep(_LOCK_POLL_S)
-    yield
 
 
 def _end(log: int) -> ChainEnd:

@@ -38,7 +38,7 @@ def create_app(settings: HealthSettings, life: Lifecycle) -> FastAPI:
                 open_inbox(bus) as inbox,
                 open_replicas(bus, inbox, life) as replicas,
                 open_roll(bus, inbox, life) as fleet,
-                following_breakers(bus, inbox, life, breakers),
+                following_breakers(bus, inbox, breakers),
             ):
                 # From here on, for those heard before have not just begun to serve. The orchestrators do the same.
                 fleet.on_serving(lambda report: breakers.permit_probe(report.server, report.version))

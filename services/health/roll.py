@@ -9,11 +9,8 @@ import msgspec
 
 from bus_schemas import subjects
 from services.runtime.bus import Bus, BusMessage, Inbox
-from services.runtime.fleet import HEARTBEAT_INTERVAL_S, Fleet
+from services.runtime.fleet import HEARD_ALL_AFTER_S, Fleet
 from services.runtime.lifecycle import Lifecycle
-
-_COMPLETE_AFTER_S: Final = 1.25 * HEARTBEAT_INTERVAL_S
-"""Who listens for that long has heard every worker that is not frozen."""
 
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _HEARTBEAT: Final = msgspec.Raw(b'"heartbeat"')
@@ -48,7 +45,7 @@ async def open_roll(bus: Bus, inbox: Inbox, life: Lifecycle) -> AsyncIterator[Fl
         await fleet.take_event(message)
 
     subscription = await bus.subscribe(subjects.WORKER_EVENTS, take)
-    await asyncio.sleep(_COMPLETE_AFTER_S)
+    await asyncio.sleep(HEARD_ALL_AFTER_S)
     life.start(fleet.watch_silence(), name="fleet-silence")
     try:
         yield fleet

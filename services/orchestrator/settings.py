@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from services.orchestrator.query_log import QueryLogLevel
 from services.runtime.http_settings import HttpSettings
@@ -17,7 +17,6 @@ class OrchestratorSettings(HttpSettings, StoreSettings, TracingSettings):
 
     orchestrator_port: Port = Field(default=8080, description="Port to listen on; 0 takes any free one.")
     keys_file: Path | None = Field(default=None, description="The keys of callers, JSON lines.")
-    redis_url: SecretStr | None = Field(default=None, description="The shared Redis or Valkey; None: there is none.")
     caller_idle_s: PositiveFloat = Field(
         default=300, description="How long workers keep a caller's own session without a call; the same for both."
     )

@@ -20,6 +20,8 @@ histograms  histograms without locks, with exemplars
 loop_lag    how late the event loop is
 tracing     spans, and the context that travels; without a collector only that
 otlp        spans of OpenTelemetry, sent to a collector: the one home of its SDK
+racing      waiting for whichever comes first
+file_lock   a file that one process at a time may change
 outlines    the outermost members of JSON that others wrote, however deep
 settings    what every service's settings share
 """

@@ -1,6 +1,5 @@
 """What the orchestrators and the operator say of breakers: of each the newest word, and until when it holds."""
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +17,6 @@ from bus_schemas.breakers import (
     BreakersTold,
 )
 from services.runtime.bus import Bus, BusAwayError, BusMessage, Inbox
-from services.runtime.lifecycle import Lifecycle
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +133,6 @@ class _News:
         self._inbox = inbox
         self._words = words
         self._heard = heard
-        self._reconnected = asyncio.Event()
 
     async def hear(self, message: BusMessage, *, acknowledgement: bytes | None) -> None:
         try:
@@ -170,21 +167,11 @@ class _News:
                 if self._words.remember(word):
                     self._heard(word)
 
-    def reconnected(self) -> None:
-        self._reconnected.set()
-
-    async def ask_after_reconnects(self) -> None:
-        while True:
-            await self._reconnected.wait()
-            self._reconnected.clear()
-            await self.ask()
-
 
 @asynccontextmanager
 async def following_breakers(
     bus: Bus,
     inbox: Inbox,
-    life: Lifecycle,
     words: BreakerWords,
     *,
     heard: Callable[[BreakerChanged], None] = lambda _: None,
@@ -195,7 +182,6 @@ async def following_breakers(
     Args:
         bus: where it is said.
         inbox: gets the answers of those who are asked.
-        life: asks again after a reconnect.
         words: the table.
         heard: is called with each word that was news, after it was entered.
         instance: who acknowledges an operator's words; None: nobody does.
@@ -207,9 +193,8 @@ async def following_breakers(
         await news.hear(message, acknowledgement=acknowledgement)
 
     subscription = await bus.subscribe(subjects.BREAKER_EVENTS, hear)
-    bus.on_reconnect(news.reconnected)
+    bus.repeat_after_reconnects(news.ask, name="breakers-asking")
     await news.ask()
-    life.start(news.ask_after_reconnects(), name="breakers-asking")
     try:
         yield
     finally:

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_INTERVAL_S = 1.0
 MISSED_HEARTBEATS = 3
+HEARD_ALL_AFTER_S = 1.25 * HEARTBEAT_INTERVAL_S
+"""Who listens for that long has heard everybody who is not frozen."""
 _DESCRIBE_TIMEOUT_S = 2.0
 _DESCRIBE_AT_ONCE = 32
 
@@ -222,18 +224,9 @@ async def open_fleet(bus: Bus, inbox: Inbox, life: Lifecycle) -> AsyncIterator[F
     """Follow the workers' events; the table holds whoever is there when this returns."""
     fleet = Fleet(bus, inbox)
     subscription = await bus.subscribe(subjects.WORKER_EVENTS, fleet.take_event)
-    recount = asyncio.Event()
-    bus.on_reconnect(recount.set)
-
-    async def recount_after_reconnects() -> None:
-        while True:
-            await recount.wait()
-            recount.clear()
-            await fleet.take_census()
-
+    bus.repeat_after_reconnects(fleet.take_census, name="fleet-census")
     await fleet.take_census()
     life.start(fleet.watch_silence(), name="fleet-silence")
-    life.start(recount_after_reconnects(), name="fleet-census")
     try:
         yield fleet
     finally:

@@ -13,7 +13,7 @@ from bus_schemas.control import Acknowledged
 from bus_schemas.replicas import OrchestratorHeartbeat, OrchestratorLeft, decode_orchestrator_event
 from services.runtime.bus import Bus, BusAwayError, BusMessage, Inbox
 from services.runtime.bus.inbox import Exchange, NoRespondersError
-from services.runtime.fleet import HEARTBEAT_INTERVAL_S
+from services.runtime.fleet import HEARD_ALL_AFTER_S, HEARTBEAT_INTERVAL_S
 from services.runtime.lifecycle import Lifecycle
 
 log = logging.getLogger(__name__)
@@ -22,8 +22,6 @@ WITHIN_S: Final = 1.5
 """How long the orchestrators have to acknowledge what they are told."""
 _FORGOTTEN_AFTER_S: Final = 10.0
 """A silent one may be frozen, and go on with what it knew: it counts as live for longer than a silent worker."""
-_COMPLETE_AFTER_S: Final = 1.25 * HEARTBEAT_INTERVAL_S
-"""Who listens for that long has heard every one that is not frozen."""
 _LOOK_EVERY_S: Final = HEARTBEAT_INTERVAL_S / 4
 
 
@@ -84,7 +82,7 @@ class Replicas:
         if not self._bus.connected:
             raise BusAwayError
         try:
-            async with asyncio.timeout(2 * _COMPLETE_AFTER_S):
+            async with asyncio.timeout(2 * HEARD_ALL_AFTER_S):
                 await self._complete.wait()
         except TimeoutError as error:
             raise BusAwayError from error
@@ -123,7 +121,7 @@ class Replicas:
         if was_deaf or not self._bus.connected:
             self.start_over()
             return
-        if now - self._hearing_since >= _COMPLETE_AFTER_S:
+        if now - self._hearing_since >= HEARD_ALL_AFTER_S:
             self._complete.set()
         too_old = now - _FORGOTTEN_AFTER_S
         for instance in [name for name, replica in self._replicas.items() if replica.heard_at < too_old]:

@@ -17,7 +17,6 @@ state_folder    the folder of a run: its lock, its files, and state.json for `bu
 targets         what Prometheus is told: where each service's /metrics are (pure)
 welcome         what is printed
 signals         the order to stop
-interruption    work that an event may interrupt
 errors          what keeps `busbar up` from starting
 
 It imports no service: each is started by `python -m`. No FastAPI, NATS or Redis client is loaded here.

@@ -16,10 +16,10 @@ from services.runtime.config.connections import Connection, load_config
 from services.runtime.config.document import read_document
 from services.runtime.config.file import config_path
 from services.runtime.processes import child_environment
+from services.runtime.racing import unless
 from services.supervisor.children import StartChild, guarded_child, lifeline, service_child
 from services.supervisor.embedded import Embedded, embedded_nats, embedded_valkey
 from services.supervisor.environments import service_environment
-from services.supervisor.interruption import unless
 from services.supervisor.managed import ManagedProcess, Stage
 from services.supervisor.pinning import pinned
 from services.supervisor.plan import Plan, Service, plan_services

@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine
 from enum import IntEnum, auto
 from typing import Any
 
+from services.runtime.racing import unless
 from services.supervisor.children import KILLED, ChildStartError, StartChild
-from services.supervisor.interruption import unless
 from services.supervisor.restarts import deaths_after, restart_delay_s
 
 log = logging.getLogger(__name__)

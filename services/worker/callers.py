@@ -10,8 +10,8 @@ from typing import Any, Final, Never, Self
 
 from bus_schemas.digests import caller_digest
 from services.runtime.errors import DeadlinePassedError, NoWorkerError, OverloadedError, QueryError, UpstreamError
+from services.runtime.racing import first_result
 from services.worker.mcp.keeper import OpenSession
-from services.worker.mcp.racing import first_result
 from services.worker.mcp.session import (
     NOTHING,
     OpenError,

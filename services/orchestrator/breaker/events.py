@@ -63,7 +63,7 @@ async def sharing_breakers(
     subscription = await bus.subscribe(subjects.BREAKERS, events.answer)
     bus.on_reconnect(events.repeat)
     try:
-        async with following_breakers(bus, inbox, life, words, heard=board.heard, instance=instance):
+        async with following_breakers(bus, inbox, words, heard=board.heard, instance=instance):
             life.start(events.tell_changes(), name="breakers-telling")
             yield
     finally:

@@ -1,13 +1,11 @@
 """The keys file: JSON lines, each with the SHA-256 of a key and its rights; a key itself is never stored."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import secrets
 import stat
 import tempfile
-import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -17,6 +15,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from services.runtime.auth.principals import RESERVED_IDS, Principal, Scope
+from services.runtime.file_lock import lock_file
 
 _MAX_BYTES = 16 << 20
 _LOCK_WAIT_S = 5.0
@@ -188,15 +187,10 @@ def _locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise KeysFileError(f"{path}: cannot be locked: {error.strerror}") from None
     with os.fdopen(descriptor):
-        give_up_at = time.monotonic() + _LOCK_WAIT_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > give_up_at:
-                    raise KeysFileError(f"{path}: somebody else is changing it") from None
-                time.sleep(0.02)
+        try:
+            lock_file(descriptor, limit_s=_LOCK_WAIT_S)
+        except BlockingIOError:
+            raise KeysFileError(f"{path}: somebody else is changing it") from None
         yield
 
 

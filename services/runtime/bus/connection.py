@@ -97,6 +97,19 @@ class Bus:
         """Call `listener` after each reconnect, when subscriptions are in force again."""
         self._reconnect_listeners.append(listener)
 
+    def repeat_after_reconnects(self, act: Callable[[], Awaitable[None]], *, name: str) -> None:
+        """Do `act` after each reconnect from now on, in a background task called `name`; of several at once, once."""
+        reconnected = asyncio.Event()
+
+        async def repeat() -> None:
+            while True:
+                await reconnected.wait()
+                reconnected.clear()
+                await act()
+
+        self.on_reconnect(reconnected.set)
+        self._life.start(repeat(), name=name)
+
     async def publish(
         self, subject: str, payload: bytes, *, headers: Mapping[str, str] | None = None, reply: str = ""
     ) -> None:

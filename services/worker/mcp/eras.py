@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Final, Protocol, TypeVar
 import msgspec
 
 from services.runtime.errors import UpstreamError, UpstreamRefusedError
+from services.runtime.racing import never
 from services.worker.mcp.messages import decode_error
-from services.worker.mcp.racing import never
 from services.worker.mcp.session import EraName, ServerInfo
 from services.worker.mcp.transport import LISTS
 

@@ -13,12 +13,12 @@ from bus_schemas.workers import ServerFault
 from services.runtime.config.connections import Connection
 from services.runtime.errors import NoWorkerError, ResultTooLargeError, UpstreamError
 from services.runtime.processes import GuardedProcess
+from services.runtime.racing import first_result, never
 from services.worker.mcp.client import Client, open_client
 from services.worker.mcp.errands import Errands
 from services.worker.mcp.lines import EventSplitter, TooLongError
 from services.worker.mcp.messages import Message, NoMessageError, decode_message, encode_answer, encode_cancellation
 from services.worker.mcp.oauth import TokenSource
-from services.worker.mcp.racing import first_result, never
 from services.worker.mcp.session import MAX_RESULT_BYTES, ProgressCallback
 from services.worker.mcp.transport import Exchange, ListChanges, SessionExpiredError
 

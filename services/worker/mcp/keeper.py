@@ -11,6 +11,7 @@ from typing import Any, Literal, Never
 
 from bus_schemas.workers import ServerFault
 from services.runtime.errors import DeadlineExceededError, NotExecutedError, NoWorkerError, QueryError, UpstreamError
+from services.runtime.racing import first_result
 from services.worker.mcp.keeping import (
     KeepingPolicy,
     Verdict,
@@ -20,7 +21,6 @@ from services.worker.mcp.keeping import (
     restart_delay_s,
 )
 from services.worker.mcp.listening import keep_listening
-from services.worker.mcp.racing import first_result
 from services.worker.mcp.session import (
     NOTHING,
     ListedCatalogue,

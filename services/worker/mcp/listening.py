@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Never
 
 from services.runtime.errors import QueryError
+from services.runtime.racing import first_result
 from services.worker.mcp.keeping import KeepingPolicy, backoff_s, failures_after
-from services.worker.mcp.racing import first_result
 from services.worker.mcp.session import Session
 
 

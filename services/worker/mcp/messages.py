@@ -12,7 +12,6 @@ from services.runtime.outlines import decode_outline
 from services.worker.mcp.session import MAX_RESULT_BYTES
 
 METHOD_NOT_FOUND: Final = -32601
-UNSUPPORTED_PROTOCOL_VERSION: Final = -32022
 
 KEPT_ENDS_BYTES: Final = 256
 """Of a response that cannot be read: enough for its id, at whichever end it is."""

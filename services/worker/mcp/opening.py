@@ -13,11 +13,11 @@ from services.runtime.errors import (
     UpstreamError,
     UpstreamRefusedError,
 )
+from services.runtime.racing import first_result
 from services.worker.mcp.eras import LegacyEra, ModernEra
 from services.worker.mcp.http import open_http
 from services.worker.mcp.live import LiveSession
 from services.worker.mcp.oauth import TokenSource
-from services.worker.mcp.racing import first_result
 from services.worker.mcp.server_process import START_LIMIT_S, server_process, until_listening
 from services.worker.mcp.session import EraName, OpenError, fault_of
 from services.worker.mcp.sse import open_sse, refuses_post

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from bus_schemas.workers import ServerFault
 from services.runtime.config.connections import Connection
 from services.runtime.processes import GuardedProcess, ProcessStartError, child_environment, guarded_process
-from services.worker.mcp.racing import first_result
+from services.runtime.racing import first_result
 from services.worker.mcp.session import OpenError
 
 log = logging.getLogger(__name__)

@@ -15,6 +15,7 @@ from bus_schemas.workers import ServerFault
 from services.runtime.config.connections import Connection
 from services.runtime.errors import NoWorkerError, UpstreamError
 from services.runtime.processes import GuardedProcess
+from services.runtime.racing import first_result, never
 from services.worker.mcp.client import Client, open_client
 from services.worker.mcp.eras import CLIENT_INFO, LEGACY_VERSIONS
 from services.worker.mcp.errands import Errands
@@ -22,7 +23,6 @@ from services.worker.mcp.lines import Event, EventSplitter
 from services.worker.mcp.messages import Message, encode_cancellation, encode_request
 from services.worker.mcp.oauth import TokenSource
 from services.worker.mcp.pending import MAX_MESSAGE_BYTES, PendingExchanges
-from services.worker.mcp.racing import first_result, never
 from services.worker.mcp.session import OpenError
 from services.worker.mcp.transport import Exchange
 

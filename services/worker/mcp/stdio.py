@@ -11,10 +11,10 @@ from bus_schemas.workers import ServerFault
 from services.runtime.config.connections import Connection
 from services.runtime.errors import NoWorkerError
 from services.runtime.processes import GuardedProcess
+from services.runtime.racing import never
 from services.worker.mcp.lines import CutLine, LineSplitter
 from services.worker.mcp.messages import KEPT_ENDS_BYTES, Message, encode_cancellation
 from services.worker.mcp.pending import MAX_MESSAGE_BYTES, PendingExchanges
-from services.worker.mcp.racing import never
 from services.worker.mcp.server_process import server_process
 from services.worker.mcp.transport import Exchange
 

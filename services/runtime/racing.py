@@ -19,6 +19,15 @@ async def first_result(*awaitables: Awaitable[T]) -> T:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def unless(event: asyncio.Event, work: Awaitable[T]) -> T | None:
+    """Return what `work` returns; None, with `work` cancelled, if `event` is set first."""
+
+    async def interrupted() -> None:
+        await event.wait()
+
+    return await first_result(work, interrupted())
+
+
 async def never() -> Never:
     """Wait until cancelled."""
     while True:
