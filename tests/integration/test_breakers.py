@@ -185,7 +185,7 @@ async def test_who_only_follows_knows_too_and_acknowledges_nothing(nats: NatsSer
         async with sharing(nats.url) as one, sharing(nats.url) as two, connected(nats.url) as side:
             one.open()
             words = BreakerWords()
-            async with following_breakers(side.bus, side.inbox, side.life, words):
+            async with following_breakers(side.bus, side.inbox, words):
                 assert words.of("a", "1.0.0") is not None
                 acknowledged = await order(nats.url, state="closed")
                 assert acknowledged == sorted([one.instance, two.instance])

@@ -27,6 +27,7 @@ from services.runtime.bus import Bus, BusMessage, connection
 from services.runtime.bus.discovery import EndpointStats, ServiceFace, discoverable
 from services.runtime.fleet import Fleet, Report, Worker, open_fleet
 from tests.support.buses import Connected, connected
+from tests.support.clock import Clock
 from tests.support.servers import NatsServer, nats_server
 from tests.support.waiting import until
 
@@ -34,16 +35,6 @@ pytestmark = pytest.mark.anyio
 
 READ = Catalogue(tools=[{"name": "read", "inputSchema": {"type": "object"}}])
 WRITE = Catalogue(tools=[{"name": "write", "inputSchema": {"type": "object"}}])
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Watched(NamedTuple):

@@ -13,6 +13,7 @@ from services.orchestrator.flushes import obeying_flushes
 from services.runtime.bus import BusAwayError, BusMessage
 from services.runtime.replicas import Acknowledgements, CacheCounts, Replicas, open_replicas
 from tests.support.buses import Connected, be_quick, connected
+from tests.support.clock import Clock
 from tests.support.replica import replica
 from tests.support.servers import NatsServer, nats_server
 from tests.support.waiting import until
@@ -20,16 +21,6 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.anyio
 
 SUBJECT = subjects.CACHE_EVENTS
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Watched(NamedTuple):

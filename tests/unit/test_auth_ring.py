@@ -9,16 +9,7 @@ import pytest
 
 from services.runtime.auth.keys import add_key, revoke_key
 from services.runtime.auth.ring import KeyRing
-
-
-class Clock:
-    """Time that passes when a test says so, in seconds."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 @pytest.fixture

@@ -2,17 +2,10 @@
 
 from services.orchestrator.cache.entry import Entry, Generations, decode_entry
 from services.orchestrator.cache.l1 import L1
+from tests.support.clock import Clock
 
 NOW: Generations = (b"1", b"1", b"1")
 LATER: Generations = (b"2", b"1", b"1")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def entry(text: str = "result") -> Entry:

@@ -9,16 +9,7 @@ from hypothesis import strategies as st
 from services.orchestrator.limits import Limits
 from services.runtime.auth.principals import ANONYMOUS, Principal
 from services.runtime.errors import RateLimitedError
-
-
-class Clock:
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 def _principal(name: str = "caller", *, rate: float | None = None, most: int | None = None) -> Principal:

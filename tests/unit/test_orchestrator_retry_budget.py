@@ -4,14 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.orchestrator.retry_budget import RetryBudget
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 def taken(budget: RetryBudget, most: int = 1000) -> int:

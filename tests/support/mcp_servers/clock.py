@@ -14,6 +14,7 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
+from mcp.shared.exceptions import MCPError
 
 from tests.support.ledger import Ledger
 
@@ -27,6 +28,7 @@ _INPUT: dict[str, Any] = {
 
 def create_server(ledger: Ledger) -> Server[Any]:
     """Return the server."""
+    refused: set[str] = set()
 
     async def list_tools(
         _context: ServerRequestContext[Any], _params: types.PaginatedRequestParams | None
@@ -42,6 +44,10 @@ def create_server(ledger: Ledger) -> Server[Any]:
         key = str(asked.get("key", "-"))
         await ledger.note(key, "start")
         await anyio.sleep(asked.get("ms", 0) / 1000)
+        if asked.get("fail") == "from the second on":
+            if key in refused:
+                raise MCPError(types.INVALID_PARAMS, "asked to fail")
+            refused.add(key)
         if asked.get("fail") == "ask":
             return types.InputRequiredResult(request_state=str(time.time_ns()))
         text = types.TextContent(text=json.dumps({"key": key, "at": time.time()}))
