@@ -4,6 +4,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+# Tests that put load on the whole machine: nothing else runs beside them.
+ALONE := tests/resilience tests/monitoring
 STRANGERS := $(addprefix .strangers/,python/.installed sqlite/.installed node/.installed)
 
 .DEFAULT_GOAL := help
@@ -20,7 +22,12 @@ up: $(INSTALLED)  ## Start the whole system on this machine (Ctrl-C drains and s
 	@exec $(BIN)/busbar up $(ARGS)
 
 test: $(INSTALLED_DEV) strangers  ## Run all tests (ARGS="-k name" for some)
+ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
+else
+	@$(BIN)/python -m pytest --durations=15 --numprocesses 2 --dist loadfile $(addprefix --ignore ,$(ALONE))
+	@$(BIN)/python -m pytest --durations=15 $(ALONE)
+endif
 
 check: $(INSTALLED_DEV)  ## Lint, types, import contracts, generated files
 	@$(BIN)/ruff check .

@@ -10,7 +10,7 @@ import anyio
 import pytest
 import redis
 
-from tests.support import servers
+from tests.support import ports
 from tests.support.servers import NatsServer, ValkeyServer
 
 
@@ -51,8 +51,8 @@ def valkey(valkey_process: ValkeyServer) -> ValkeyServer:
 
 @pytest.fixture
 def free_port() -> int:
-    """A TCP port that was free on 127.0.0.1 a moment ago; `servers.free_port()` gives more."""
-    return servers.free_port()
+    """A TCP port that was free on 127.0.0.1 a moment ago; `ports.free_port()` gives more."""
+    return ports.free_port()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -20,8 +20,9 @@ from typing import Any
 import aiohttp
 
 from tests.support.fleet import Fleet, fleet, python_server
+from tests.support.ports import free_port
 from tests.support.processes import wait_ready
-from tests.support.servers import free_port, valkey_server
+from tests.support.servers import valkey_server
 
 SERVERS = ("one", "two")
 TOOLS = ("now", "hinted")

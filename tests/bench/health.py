@@ -32,8 +32,9 @@ from services.health.state import Known, WorkerFinding, report_health
 from tests.bench.health_answers import Span, asked, milliseconds, pauses, table_row
 from tests.support.fleet import ledger_server, python_server
 from tests.support.load_process import load_process
+from tests.support.ports import free_port
 from tests.support.processes import REPOSITORY, python_process, running, wait_ready
-from tests.support.servers import free_port, nats_server
+from tests.support.servers import nats_server
 
 QUERIES_PER_S = 300
 MANY = 1000

@@ -20,9 +20,10 @@ from services.admin.audit_chain import verify
 from services.runtime.auth.keys import add_key
 from services.runtime.store.cache_keys import EVERYTHING, TALLIES, CacheScope, generation, tally
 from tests.support.buses import Ear, connected
+from tests.support.ports import free_port
 from tests.support.processes import RunningProcess, python_process, wait_ready
 from tests.support.replica import replica
-from tests.support.servers import NatsServer, ValkeyServer, free_port, nats_server, valkey_server
+from tests.support.servers import NatsServer, ValkeyServer, nats_server, valkey_server
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio

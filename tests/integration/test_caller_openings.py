@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.fleet import Fleet, fleet, python_server
 from tests.support.mcp_servers.protected import CLIENT_ID, CLIENT_SECRET, SCOPE, protected_server
+from tests.support.ports import free_port
 from tests.support.processes import descendants
-from tests.support.servers import free_port
 
 pytestmark = pytest.mark.anyio
 

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from tests.support.fleet import Fleet, fleet, python_server
+from tests.support.ports import free_port
 from tests.support.processes import descendants, python_process
-from tests.support.servers import free_port
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestServer
 from services.cli.errors import CommandError
 from services.cli.http_client import ask
 from services.cli.location import Endpoint
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.anyio
 

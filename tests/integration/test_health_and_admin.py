@@ -11,9 +11,10 @@ import redis
 
 from services.runtime.store.cache_keys import TALLIES, tally
 from tests.support.fleet import OWN_KEY, Fleet, fleet, ledger_server
+from tests.support.ports import free_port
 from tests.support.processes import wait_ready
 from tests.support.replica import replica
-from tests.support.servers import free_port, valkey_server
+from tests.support.servers import valkey_server
 
 pytestmark = pytest.mark.anyio
 

@@ -16,8 +16,8 @@ from bus_schemas.breakers import BreakerChanged, BreakerState
 from tests.support.fleet import fleet, python_server
 from tests.support.health import health_replicas
 from tests.support.mcp_servers.raw_http import Request, raw_server
+from tests.support.ports import free_port
 from tests.support.replica import replica
-from tests.support.servers import free_port
 
 pytestmark = pytest.mark.anyio
 

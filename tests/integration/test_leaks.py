@@ -14,7 +14,8 @@ from nats.aio.msg import Msg
 
 from tests.support.fleet import Fleet, fleet, ledger_server, record
 from tests.support.mcp_servers.raw_http import RawServer, Request, raw_server
-from tests.support.servers import free_port, nats_server
+from tests.support.ports import free_port
+from tests.support.servers import nats_server
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,7 @@ from services.worker.mcp import client
 from services.worker.mcp.session import OpenError
 from tests.support.http_sessions import ODD_RESULT, call, opened, opener, response
 from tests.support.mcp_servers.raw_http import Handler, Request, raw_server
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.anyio
 

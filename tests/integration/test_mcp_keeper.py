@@ -20,7 +20,7 @@ from services.worker.mcp.keeping import KeepingPolicy
 from services.worker.mcp.opening import SessionOpener
 from tests.support.mcp_servers import raw_stdio
 from tests.support.mcp_servers.raw_http import Request, raw_server
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.anyio
 

@@ -19,7 +19,7 @@ from services.worker.mcp.session import EraName
 from tests.support.fleet import Fleet, fleet, python_server
 from tests.support.mcp_servers.old_http import OldServer
 from tests.support.mcp_servers.raw_http import Request, raw_server
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio

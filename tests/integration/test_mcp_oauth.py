@@ -22,7 +22,7 @@ from services.worker.mcp.session import OpenError, Session
 from tests.support.fleet import fleet
 from tests.support.mcp_servers.protected import CLIENT_ID, CLIENT_SECRET, SCOPE, Running, protected_server
 from tests.support.mcp_servers.raw_http import Request, raw_server
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio

@@ -20,7 +20,7 @@ from services.runtime.errors import (
 )
 from services.worker.mcp.opening import SessionOpener
 from services.worker.mcp.session import MAX_RESULT_BYTES, EraName, Session
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio

@@ -14,8 +14,8 @@ from services.worker.mcp.opening import SessionOpener
 from services.worker.mcp.session import OpenError
 from tests.support.fleet import fleet
 from tests.support.mcp_servers.raw_http import Request, raw_server
+from tests.support.ports import free_port
 from tests.support.processes import REPOSITORY
-from tests.support.servers import free_port
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio

@@ -15,8 +15,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.fleet import Fleet, fleet, ledger_server, record
+from tests.support.ports import free_port
 from tests.support.processes import wait_ready
-from tests.support.servers import free_port, nats_server
+from tests.support.servers import nats_server
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ from nats.aio.subscription import Subscription
 
 from tests.support.fleet import Fleet, fleet, python_server
 from tests.support.mcp_servers import bursting
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from services.runtime.store import Script, Store, StoreAwayError, StoreError, StoreRefusedError, client, connection
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 from tests.support.stores import STORES, StoreServer, opened, store_server
 from tests.support.waiting import until
 

@@ -17,9 +17,10 @@ import httpx
 import psutil
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.processes import REPOSITORY, ProcessDiedError, RunningProcess, python_process, running
 from tests.support.records import Told, read_ledger, read_record
-from tests.support.servers import NatsServer, free_port
+from tests.support.servers import NatsServer
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio

@@ -19,10 +19,11 @@ from tests.support.account import read_account
 from tests.support.ledger import Ledger
 from tests.support.load import STOPPING
 from tests.support.load_process import load_process
+from tests.support.ports import free_port
 from tests.support.processes import ProcessDiedError
 from tests.support.records import Sent, Told, read_record
 from tests.support.senders import QUERY_SUBJECT
-from tests.support.servers import NatsServer, free_port, nats_server
+from tests.support.servers import NatsServer, nats_server
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio

@@ -11,8 +11,8 @@ import pytest
 from services.runtime.tracing import TracingSettings
 from tests.support.fleet import Fleet, fleet, python_server
 from tests.support.otlp_collector import Collector, collector
+from tests.support.ports import free_port
 from tests.support.processes import REPOSITORY
-from tests.support.servers import free_port
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio

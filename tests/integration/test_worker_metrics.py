@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bus_schemas import subjects
 from bus_schemas.calls import CallHeaders
 from tests.support.fleet import Fleet, fleet, ledger_server, record
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.anyio
 

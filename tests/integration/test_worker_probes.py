@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from tests.support.fleet import fleet
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.anyio
 

@@ -11,8 +11,8 @@ import httpx
 import yaml
 
 from tests.monitoring.rule_files import MONITORING, RULE_FILES
+from tests.support.ports import free_port
 from tests.support.processes import running, wait_ready
-from tests.support.servers import free_port
 
 START_S = 30.0
 

@@ -19,8 +19,8 @@ import psutil
 from monitoring.grafana.build import DASHBOARDS
 from monitoring.grafana.panels import Dashboard
 from tests.monitoring.prometheus import Prometheus, Series, prometheus
+from tests.support.ports import free_port
 from tests.support.processes import REPOSITORY, RunningProcess, running
-from tests.support.servers import free_port
 from tests.support.system import System, system
 
 RATE_INTERVAL: Final = "10s"

@@ -17,8 +17,8 @@ import pytest
 
 from services.runtime import process_guard
 from tests.strangers.strangers import LOOPBACK, NODE, STRANGERS
+from tests.support.ports import free_port
 from tests.support.processes import REPOSITORY, descendants, python_process
-from tests.support.servers import free_port
 from tests.support.system import System, system
 from tests.support.waiting import until
 

@@ -15,8 +15,9 @@ import pytest
 from tests.support.fleet import Fleet, fleet, python_server
 from tests.support.gate import gate
 from tests.support.health import HealthReplicas, health_replicas
+from tests.support.ports import free_port
 from tests.support.processes import python_process
-from tests.support.servers import free_port, nats_server
+from tests.support.servers import nats_server
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio

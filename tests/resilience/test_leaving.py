@@ -11,8 +11,9 @@ from tests.support.account import Account, read_account
 from tests.support.fleet import Fleet, fleet, ledger_server, python_server
 from tests.support.fleet import record as query_of
 from tests.support.load_process import load_process
+from tests.support.ports import free_port
 from tests.support.processes import python_process
-from tests.support.servers import free_port, nats_server
+from tests.support.servers import nats_server
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio

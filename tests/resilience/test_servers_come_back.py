@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from tests.support.fleet import Fleet, fleet, python_server
+from tests.support.ports import free_port
 from tests.support.processes import RunningProcess, python_process, running
-from tests.support.servers import free_port
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio

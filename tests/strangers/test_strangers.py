@@ -16,8 +16,9 @@ from tests.strangers import direct
 from tests.strangers.direct import DirectCaller, Kind
 from tests.strangers.strangers import LOOPBACK, NODE, STRANGERS, Place, Query, Stranger, furnish
 from tests.support.fleet import Fleet, fleet
+from tests.support.ports import free_port
 from tests.support.processes import RunningProcess, running
-from tests.support.servers import ValkeyServer, free_port
+from tests.support.servers import ValkeyServer
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio

@@ -30,7 +30,7 @@ from services.worker.mcp.keeper import SessionKeeper
 from services.worker.mcp.keeping import KeepingPolicy
 from services.worker.mcp.opening import SessionOpener
 from tests.support.mcp_servers import raw_stdio
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 T = TypeVar("T")
 Start = Callable[[], AbstractAsyncContextManager[T]]

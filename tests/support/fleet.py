@@ -16,8 +16,9 @@ import orjson
 from nats.aio.client import Client
 
 from services.runtime.auth.keys import add_key
+from tests.support.ports import free_port
 from tests.support.processes import REPOSITORY, ProcessDiedError, RunningProcess, python_process, wait_ready
-from tests.support.servers import NatsServer, ValkeyServer, free_port, nats_server
+from tests.support.servers import NatsServer, ValkeyServer, nats_server
 
 OWN_KEY = "fleet"
 """The id of the key with which a fleet that has keys asks, where the test names no other."""

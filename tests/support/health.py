@@ -9,8 +9,8 @@ import anyio
 import httpx
 
 from tests.support.fleet import Fleet
+from tests.support.ports import free_port
 from tests.support.processes import RunningProcess, wait_ready
-from tests.support.servers import free_port
 
 _POLL_S = 0.02
 

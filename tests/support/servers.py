@@ -4,7 +4,6 @@ import importlib.metadata
 import json
 import secrets
 import signal
-import socket
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import anyio
 
+from tests.support.ports import free_port
 from tests.support.processes import ProcessDiedError, RunningProcess
 
 _MIB = 1024 * 1024
@@ -239,14 +239,6 @@ def wheel_program(distribution: str, name: str) -> Path:
         if file.name == name:
             return Path(str(file.locate())).resolve()
     raise FileNotFoundError(f"the wheel {distribution} holds no {name}")
-
-
-def free_port() -> int:
-    """Return a TCP port that was free on 127.0.0.1 a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

@@ -12,8 +12,9 @@ import psutil
 import pytest
 import redis.asyncio as redis
 
+from tests.support.ports import free_port
 from tests.support.processes import ProcessDiedError, descendants, open_fds, python_process, rss_bytes, running
-from tests.support.servers import NatsServer, ValkeyServer, free_port, nats_server, valkey_server
+from tests.support.servers import NatsServer, ValkeyServer, nats_server, valkey_server
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
