@@ -4,8 +4,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
-# Tests that put load on the whole machine: nothing else runs beside them.
-ALONE := tests/resilience tests/monitoring
+# Tests that put load on the whole machine, or start half a hundred processes: nothing else runs beside them.
+ALONE := tests/strangers tests/resilience tests/monitoring
 STRANGERS := $(addprefix .strangers/,python/.installed sqlite/.installed node/.installed)
 
 .DEFAULT_GOAL := help
