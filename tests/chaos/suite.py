@@ -1,7 +1,7 @@
 """Every row, in the order of the table."""
 
 from tests.chaos.fault import Fault
-from tests.chaos.faults import breakers, buses, mcp_servers, overload, processes, stores
+from tests.chaos.faults import breakers, buses, mcp_servers, overload, processes, releases, stores
 
 _WORKER_LEAVES, _WORKER_KILLED, _ORCHESTRATOR_LEAVES = processes.FAULTS
 
@@ -14,4 +14,5 @@ FAULTS: tuple[Fault, ...] = (
     *stores.FAULTS,
     *overload.FAULTS,
     *breakers.FAULTS,
+    *releases.FAULTS,
 )
