@@ -5,7 +5,6 @@ A reply's header `mcp-kind` says what it is; a result's body is the MCP server's
 A large result comes in chunks on the bulk inbox instead (`inboxes.bulk_inbox`).
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -13,10 +12,10 @@ from typing import Self
 from bus_schemas import envelope
 from bus_schemas.envelope import Kind, Message
 from bus_schemas.errors import ErrorCode, Executed
+from bus_schemas.header_numbers import read_number
 
 Headers = dict[str, str]
 
-_NUMBER = re.compile(r"[0-9]{1,15}\Z")
 _KNOWN_CODES = {code.value: code for code in ErrorCode}
 
 
@@ -64,9 +63,9 @@ class CallHeaders:
         try:
             return cls(
                 request_id=headers[envelope.REQUEST_ID],
-                timeout_ms=_number(headers[envelope.TIMEOUT_MS]),
-                sent_at_ms=_number(headers[envelope.SENT_AT]),
-                attempt=_number(headers.get(envelope.ATTEMPT, "1")),
+                timeout_ms=read_number(headers[envelope.TIMEOUT_MS]),
+                sent_at_ms=read_number(headers[envelope.SENT_AT]),
+                attempt=read_number(headers.get(envelope.ATTEMPT, "1")),
                 principal=headers.get(envelope.PRINCIPAL, ""),
                 traceparent=headers.get(envelope.TRACEPARENT),
                 tracestate=headers.get(envelope.TRACESTATE),
@@ -103,8 +102,8 @@ class ResultHeaders:
         """Raises ValueError if a time is not a number."""
         return cls(
             instance=headers.get(envelope.INSTANCE, ""),
-            upstream_us=_number(headers.get(envelope.UPSTREAM_US, "0")),
-            queue_us=_number(headers.get(envelope.QUEUE_US, "0")),
+            upstream_us=read_number(headers.get(envelope.UPSTREAM_US, "0")),
+            queue_us=read_number(headers.get(envelope.QUEUE_US, "0")),
         )
 
 
@@ -131,8 +130,8 @@ class ChunkHeaders:
         """Raises ValueError if a number is missing or is not one."""
         return cls(
             told=ResultHeaders.decode(headers),
-            chunk=_number(headers.get(envelope.CHUNK, "")),
-            chunks=_number(headers.get(envelope.CHUNKS, "")),
+            chunk=read_number(headers.get(envelope.CHUNK, "")),
+            chunks=read_number(headers.get(envelope.CHUNKS, "")),
             sha256=headers.get(envelope.SHA256, ""),
         )
 
@@ -174,13 +173,6 @@ def progress_headers(instance: str) -> Headers:
     Best effort: the latest, a few times a second at most, and none after the outcome.
     """
     return {envelope.KIND: Kind.PROGRESS.value, envelope.INSTANCE: instance}
-
-
-def _number(text: str) -> int:
-    """The number in a header. Not int(): it takes `1_0`, blanks, any alphabet's digits, and more than a float holds."""
-    if not _NUMBER.match(text):
-        raise ValueError("a header that is a number holds 1 to 15 digits")
-    return int(text)
 
 
 class CancelCall(Message):

@@ -9,13 +9,15 @@ from bus_schemas.errors import ErrorCode
 
 JsonSchema = dict[str, Any]
 
-_NUMBER = "^[0-9]+$"
+_NUMBER = "^[0-9]{1,15}$"
 
 HEADERS: dict[str, JsonSchema] = {
     envelope.REQUEST_ID: {"description": "The query's id, a ULID; the same for every attempt."},
     envelope.TIMEOUT_MS: {"description": "What is left until the deadline, in milliseconds.", "pattern": _NUMBER},
     envelope.SENT_AT: {
-        "description": "When the message was sent, in milliseconds since 1970 by the sender's clock.",
+        "description": "When the message was sent, in milliseconds since 1970 by the sender's clock, which may be 30 s "
+        "wrong. A query's `timeout_ms` counts from then; without it, from when it comes. Whose clock it is tells the "
+        "reply subject up to its last dot.",
         "pattern": _NUMBER,
     },
     envelope.ATTEMPT: {"description": "Which attempt at the query this is, from 1.", "pattern": "^[1-9][0-9]*$"},

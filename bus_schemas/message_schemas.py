@@ -43,6 +43,21 @@ _MODELS: dict[str, tuple[BaseModel, ...]] = {
     "breaker_acknowledged": (examples.BREAKER_ACKNOWLEDGED,),
     "ask_breakers": (examples.ASK_BREAKERS,),
     "breakers_told": (examples.BREAKERS_TOLD,),
+    "rollout_weights": (examples.ROLLOUT_WEIGHTS,),
+    "rollout_acknowledged": (examples.ROLLOUT_ACKNOWLEDGED,),
+    "ask_rollouts": (examples.ASK_ROLLOUTS,),
+    "rollouts_told": (examples.ROLLOUTS_TOLD,),
+    "prepare_config": (examples.PREPARE_CONFIG,),
+    "config_prepared": (examples.CONFIG_PREPARED, examples.CONFIG_REFUSED),
+    "apply_config": (examples.APPLY_CONFIG,),
+    "config_applied": (examples.CONFIG_APPLIED,),
+    "deploy_server": (examples.DEPLOY_SERVER,),
+    "deployment_answer": (examples.DEPLOYMENT_ANSWER,),
+    "stop_version": (examples.STOP_VERSION,),
+    "maintenance_changed": (examples.SERVER_TAKEN_OUT, examples.SERVER_PUT_BACK),
+    "maintenance_acknowledged": (examples.MAINTENANCE_ACKNOWLEDGED,),
+    "ask_maintenance": (examples.ASK_MAINTENANCE,),
+    "maintenance_told": (examples.MAINTENANCE_TOLD,),
 }
 
 
@@ -80,6 +95,7 @@ def _model_messages() -> Document:
         envelope.AUTHORIZATION,
         envelope.IDEMPOTENCY_KEY,
         envelope.PROGRESS,
+        envelope.SENT_AT,
         envelope.TRACEPARENT,
         envelope.TRACESTATE,
     )

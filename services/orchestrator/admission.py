@@ -37,8 +37,8 @@ class Admission:
 
         Args:
             most_in_flight: queries at once; of one server half as many, and at least one.
-            most_held_bytes: of queries' bodies and of answers that are not written yet. While there are more, no
-                query is let in; those that are in go on.
+            most_held_bytes: of queries' bodies, of large results that are being put together, and of answers that
+                are not written yet. While there are more, no query is let in; those that are in go on.
             metrics: are told how many queries each server has.
         """
         self._most_in_flight = most_in_flight

@@ -15,6 +15,7 @@ from services.orchestrator.forwarding import forwarded_headers
 from services.orchestrator.pins import rendezvous
 from services.orchestrator.reading import ReadQuery
 from services.orchestrator.repeating import Repeats, is_lost
+from services.orchestrator.tallies import Counting, uncounted
 from services.runtime.config.policy import Policy
 from services.runtime.errors import (
     CircuitOpenError,
@@ -51,6 +52,7 @@ class Answers:
         *,
         repeats: Repeats,
         admission: Admission,
+        counting: Counting = uncounted,
     ) -> None:
         self._policy = policy
         self._cache = cache
@@ -58,6 +60,11 @@ class Answers:
         self._dispatcher = dispatcher
         self._repeats = repeats
         self._admission = admission
+        self._counting = counting
+
+    def lets_through(self, version: LiveVersion) -> bool:
+        """Whether the version's breaker would let a call through now."""
+        return self._board.lets_through(version.server, version.version)
 
     async def of(
         self, version: LiveVersion, targets: Sequence[Target], read: ReadQuery, context: Context, course: Course
@@ -85,6 +92,12 @@ class Answers:
             tried: set[str | None] = set()
             while line:
                 target = line.popleft()
+                try:
+                    self._board.check(version.server, version.version)  # first: a call that is refused costs no repeat
+                except CircuitOpenError as error:
+                    course.failed_with = error.code
+                    failure = error
+                    break
                 self._repeats.admit(read.query, version, course)
                 try:
                     with (
@@ -109,10 +122,6 @@ class Answers:
                             on_progress=context.on_progress,
                         )
                         return await self._dispatcher.call(attempt)
-                except CircuitOpenError as error:
-                    course.failed_with = error.code
-                    failure = error
-                    break
                 except (OverloadedError, NoWorkerError) as error:
                     course.failed_with = error.code
                     failure = error
@@ -125,7 +134,8 @@ class Answers:
             raise lost or failure
 
         with self._admission.at(version.server):
-            return await self._cache.answer(Question(read.query, version, context.principal, forwarded), course, call)
+            question = Question(read.query, version, context.principal, forwarded)
+            return await self._cache.answer(question, course, self._counting(version, read.query, call))
 
     async def recall(self, version: LiveVersion, read: ReadQuery, context: Context, course: Course) -> Outcome | None:
         """Return the answer that is kept of a version that cannot be called now; None: there is no fresh one."""

@@ -1,6 +1,6 @@
 """One server is asked: which of its versions, which of their workers, and who next while none has run the call."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bus_schemas.queries import Query
 from services.orchestrator.answers import ANYBODY, Answers, Target
@@ -10,10 +10,10 @@ from services.orchestrator.continuations import Continuations
 from services.orchestrator.dispatch import NobodyThereError, Outcome
 from services.orchestrator.pins import Pins, rendezvous
 from services.orchestrator.reading import ReadQuery
-from services.orchestrator.weights import SmoothWeightedRoundRobin, effective_weights
+from services.orchestrator.weights import SmoothWeightedRoundRobin
 from services.runtime.config.policy import Policy
 from services.runtime.errors import (
-    NotExecutedError,
+    CircuitOpenError,
     NoWorkerError,
     PromptNotFoundError,
     ToolNotFoundError,
@@ -42,21 +42,19 @@ class Attempts:
         self._turns: dict[str, SmoothWeightedRoundRobin] = {}
 
     async def ask(self, server: str, read: ReadQuery, context: Context, course: Course) -> tuple[LiveVersion, Outcome]:
-        """Ask one server: a version by its weight; on "no responders" the next version at once."""
+        """Ask one server: a version by its weight; on "no responders" or an open breaker the next version at once."""
         live = self._catalogue.live(server)
         if live is None:
             return await self._recall(server, read, context, course)
-        has_own_session = self._policy.of(server).session == "caller"
-        if has_own_session and (answered := await self._ask_holder(live, read, context, course)) is not None:
-            return answered
-        failure: NotExecutedError = NoWorkerError()
-        for version in self._versions(live, read.query):
-            targets = self._heirs(version, context.principal.id) if has_own_session else _anybody(version)
-            try:
-                return version, await self._answers.of(version, targets, read, context, course)
-            except NoWorkerError as error:
-                failure = error
-        raise failure
+        if self._has_own_sessions(server):
+            answered = await self._ask_holder(live, read, context, course)
+            if answered is not None:
+                return answered
+        weighted, others = _versions(live, read.query)
+        try:
+            return await self._ask_one_of(self._in_turn(live, weighted), read, context, course)
+        except NoWorkerError:  # a breaker that is open says that the version lives: then others have no traffic
+            return await self._ask_one_of(others, read, context, course)
 
     async def resume(
         self, request_state: str, candidates: Iterable[str], read: ReadQuery, context: Context, course: Course
@@ -65,7 +63,7 @@ class Attempts:
 
         A caller with a session of its own is sent to its holder, which gave out its states.
         """
-        shared = [name for name in candidates if self._policy.of(name).session == "shared"]
+        shared = [name for name in candidates if not self._has_own_sessions(name)]
         lives = [live for live in map(self._catalogue.live, shared) if live is not None]
         versions = (version for live in lives for version in live.versions.values())
         giver = await self._continuations.giver(versions, request_state, course.deadline)
@@ -76,6 +74,26 @@ class Attempts:
             return version, await self._answers.of(version, [Target(instance)], read, context, course)
         except NoWorkerError:
             return None
+
+    async def _ask_one_of(
+        self, versions: Iterable[LiveVersion], read: ReadQuery, context: Context, course: Course
+    ) -> tuple[LiveVersion, Outcome]:
+        """Ask one version after another while none takes the call.
+
+        Raises:
+            CircuitOpenError: no other takes it, and the breaker of this one is open.
+            NoWorkerError: none has a worker.
+        """
+        refusal: CircuitOpenError | None = None
+        for version in versions:
+            targets = self._targets(version, context.principal.id)
+            try:
+                return version, await self._answers.of(version, targets, read, context, course)
+            except CircuitOpenError as error:
+                refusal = refusal or error
+            except NoWorkerError:
+                continue
+        raise refusal or NoWorkerError
 
     async def _ask_holder(
         self, live: LiveServer, read: ReadQuery, context: Context, course: Course
@@ -103,34 +121,46 @@ class Attempts:
                 return version, outcome
         raise NoWorkerError
 
+    def _has_own_sessions(self, server: str) -> bool:
+        """Whether each of its callers has a session of its own."""
+        return self._policy.of(server).session == "caller"
+
+    def _targets(self, version: LiveVersion, caller: str) -> Sequence[Target]:
+        if self._has_own_sessions(version.server):
+            return self._heirs(version, caller)
+        return [ANYBODY] * min(_ATTEMPTS_PER_VERSION, len(version.instances))
+
     def _heirs(self, version: LiveVersion, caller: str) -> Sequence[Target]:
         """The workers that are to hold the caller's next session, the first choice first."""
         lost_with = self._pins.lost_with(version.server, caller)
         order = rendezvous(caller, [instance for instance in version.instances if instance != lost_with])
         return [Target(instance, lost_with is not None) for instance in order[:_ATTEMPTS_PER_VERSION]]
 
-    def _versions(self, live: LiveServer, query: Query) -> Iterator[LiveVersion]:
-        """Yield the versions that offer what is asked: those with weight by their turn, then, as a last resort, others.
-
-        A resource that no version with weight lists is asked for all the same.
-
-        Raises:
-            ToolNotFoundError, PromptNotFoundError: no version with weight offers it.
-        """
-        weights = effective_weights({}, live.versions, live.first_version)
-        offering = {version: one for version, one in live.versions.items() if one.offer.offers(query)}
-        if query.resource is not None and not offering.keys() & weights.keys():
-            offering = dict(live.versions)
-        weighted = {version: weights[version] for version in offering if version in weights}
-        if not weighted:
-            raise PromptNotFoundError if query.prompt is not None else ToolNotFoundError
+    def _in_turn(self, live: LiveServer, weights: Mapping[str, float]) -> Iterator[LiveVersion]:
+        """Yield versions by their turn; those whose breakers are open have none, and come last: answers may be kept."""
+        refused = [version for version in weights if not self._answers.lets_through(live.versions[version])]
+        called = {version: weight for version, weight in weights.items() if version not in refused}
         turns = self._turns.setdefault(live.name, SmoothWeightedRoundRobin())
-        while weighted:
-            version = turns.choose(weighted) if len(weighted) > 1 else next(iter(weighted))
-            yield offering[version]
-            del weighted[version]
-        yield from (offering[version] for version in offering if version not in weights)
+        while called:
+            version = turns.choose(called) if len(called) > 1 else next(iter(called))
+            yield live.versions[version]
+            del called[version]
+        yield from (live.versions[version] for version in refused)
 
 
-def _anybody(version: LiveVersion) -> Sequence[Target]:
-    return [ANYBODY] * min(_ATTEMPTS_PER_VERSION, len(version.instances))
+def _versions(live: LiveServer, query: Query) -> tuple[Mapping[str, float], Sequence[LiveVersion]]:
+    """Return the weights of the versions that offer what is asked, and those without weight that offer it, too.
+
+    A resource that no version with weight lists is asked for all the same.
+
+    Raises:
+        ToolNotFoundError, PromptNotFoundError: no version with weight offers it.
+    """
+    weights = live.weights
+    offering = {version: one for version, one in live.versions.items() if one.offer.offers(query)}
+    if query.resource is not None and not offering.keys() & weights.keys():
+        offering = dict(live.versions)
+    weighted = {version: weights[version] for version in offering if version in weights}
+    if not weighted:
+        raise PromptNotFoundError if query.prompt is not None else ToolNotFoundError
+    return weighted, [offering[version] for version in offering if version not in weights]

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager, suppress
 
 from bus_schemas import envelope, subjects
 from bus_schemas.envelope import Kind
+from bus_schemas.errors import FieldError
+from bus_schemas.header_numbers import read_number
 from services.orchestrator.admission import Admission
 from services.orchestrator.context import Context
 from services.orchestrator.forwarding import HeaderValues
@@ -15,7 +17,8 @@ from services.orchestrator.tracing import trace_context
 from services.runtime.auth.principals import Principal
 from services.runtime.bus import Bus, BusAwayError, BusMessage
 from services.runtime.bus.connection import MessageTooLargeError
-from services.runtime.errors import QueryError, ResultTooLargeError
+from services.runtime.clocks import SenderClocks, sender_of
+from services.runtime.errors import InvalidRequestError, QueryError, ResultTooLargeError
 from services.runtime.ids import new_id
 from services.runtime.lifecycle import Lifecycle
 
@@ -33,6 +36,7 @@ class BusApi:
         self._queries = queries
         self._admission = admission
         self._authenticate = authenticate
+        self._clocks = SenderClocks(time.time)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def take(self, message: BusMessage) -> None:
@@ -53,6 +57,10 @@ class BusApi:
             hold.add(len(message.data))
             try:
                 principal = self._authenticate(headers.get(envelope.AUTHORIZATION))
+                if envelope.SENT_AT in headers:
+                    # A query counts from when it would have come if the bus had not held it back.
+                    sender = f"{principal.id} {sender_of(message.reply or request_id)}"
+                    received_at = time.monotonic() - self._delay_s(sender, headers[envelope.SENT_AT])
                 values, largest = _values_of(headers), self._bus.max_payload - _HEADERS_BYTES
                 context = Context(
                     request_id,
@@ -78,6 +86,15 @@ class BusApi:
                     await self._send(message.reply, reply)
                 except MessageTooLargeError:  # a problem with a large error object of the server's
                     await self._send(message.reply, self._queries.problem(ResultTooLargeError(), request_id))
+
+    def _delay_s(self, sender: str, sent_at: str) -> float:
+        """Return how much longer than usual a query was on the bus. Raises InvalidRequestError."""
+        try:
+            sent_at_ms = read_number(sent_at)
+        except ValueError as error:
+            wrong = FieldError(pointer=f"/headers/{envelope.SENT_AT}", keyword="pattern")
+            raise InvalidRequestError(errors=[wrong]) from error
+        return self._clocks.delay_s(sender, sent_at_ms / 1000)
 
     async def _send(self, subject: str, reply: Reply) -> None:
         headers = {envelope.STATUS: str(reply.status), "content-type": reply.content_type, **reply.headers}

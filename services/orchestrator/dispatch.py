@@ -10,6 +10,7 @@ from bus_schemas.calls import CallHeaders, CancelCall, ChunkHeaders, ErrorHeader
 from bus_schemas.envelope import Kind
 from bus_schemas.errors import ErrorCode
 from bus_schemas.workers import WorkerState
+from services.orchestrator.admission import Admission, Hold
 from services.runtime.bus import Bus, BusAwayError, BusMessage, Exchange, Inbox
 from services.runtime.bus.chunks import Assembly, DamagedError
 from services.runtime.bus.connection import MessageTooLargeError
@@ -96,6 +97,8 @@ class _Flight:
 
     call: Call
     exchange: Exchange
+    hold: Hold
+    """Counts the parts of a large result."""
     sent_at: float
     holder: str | None = None
     is_acknowledged: bool = False
@@ -105,10 +108,11 @@ class _Flight:
 class Dispatcher:
     """Sends calls to workers and waits for their outcome; never longer than the deadline."""
 
-    def __init__(self, bus: Bus, inbox: Inbox, fleet: Fleet) -> None:
+    def __init__(self, bus: Bus, inbox: Inbox, fleet: Fleet, admission: Admission) -> None:
         self._bus = bus
         self._inbox = inbox
         self._fleet = fleet
+        self._admission = admission
         self._flights: set[_Flight] = set()
         fleet.on_silence(self._fail_calls_of)
 
@@ -142,8 +146,8 @@ class Dispatcher:
             forwarded=call.forwarded,
             wants_progress=call.on_progress is not None,
         )
-        with self._inbox.expect() as exchange:
-            flight = _Flight(call, exchange, now, holder=call.instance)
+        with self._inbox.expect() as exchange, self._admission.holding() as hold:
+            flight = _Flight(call, exchange, hold, now, holder=call.instance)
             self._flights.add(flight)
             try:
                 async with asyncio.timeout_at(call.deadline):
@@ -239,6 +243,7 @@ def _read(flight: _Flight, assembly: Assembly, reply: BusMessage) -> Outcome | N
             return _finished(ResultHeaders.decode(headers), reply.data)
         case Kind.CHUNK:
             part = ChunkHeaders.decode(headers)
+            flight.hold.add(len(reply.data))
             result = assembly.add(part, reply.data)
             return None if result is None else _finished(part.told, result)
         case Kind.ERROR:

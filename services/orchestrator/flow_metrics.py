@@ -1,6 +1,6 @@
 """What an operator sees of load: what is in flight, what is held in memory, what is sent again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -26,7 +26,9 @@ class FlowMetrics:
             "mcp_server_queries_in_flight", "Queries that wait for a server's answer.", ["server"], registry=registry
         )
         self._held = Gauge(
-            "mcp_held_bytes", "Bodies of queries, and answers that callers have not taken yet.", registry=registry
+            "mcp_held_bytes",
+            "Bodies of queries, large results being put together, and answers that callers have not taken yet.",
+            registry=registry,
         )
         self._sent_again = Counter(
             "mcp_retries_total",
@@ -46,6 +48,11 @@ class FlowMetrics:
         """Read these whenever somebody scrapes."""
         self._in_flight.set_function(in_flight)
         self._held.set_function(held_bytes)
+
+    def know_all(self, servers: Iterable[str]) -> None:
+        """Make the children of these servers' metrics, unless there are some."""
+        for server in servers:
+            self._of_server.labels(server)
 
     def at_server(self, server: str, count: int) -> None:
         """Note how many queries wait for a server that is known."""

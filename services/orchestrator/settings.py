@@ -25,7 +25,7 @@ class OrchestratorSettings(HttpSettings, StoreSettings, TracingSettings):
     )
     max_held_bytes: PositiveInt = Field(
         default=512 * 1024 * 1024,
-        description="Of bodies and of answers not taken yet; while there are more, no query is let in.",
+        description="Of bodies, large results being put together, answers not taken; with more, no query is let in.",
     )
     breaker_open_s: PositiveFloat = Field(
         default=30, description="How long a breaker that opened lets nothing through; up to a tenth is added."

@@ -1,5 +1,6 @@
 """What every HTTP service does alike: probes, problem+json, Host and Origin."""
 
+import asyncio
 import ipaddress
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +19,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bus_schemas.errors import ERRORS, ErrorCode, Problem
-from services.runtime.errors import ForbiddenError, InternalError, InvalidRequestError, PayloadTooLargeError, QueryError
+from services.runtime.errors import (
+    DeadlinePassedError,
+    ForbiddenError,
+    InternalError,
+    InvalidRequestError,
+    PayloadTooLargeError,
+    QueryError,
+)
 from services.runtime.field_errors import field_errors
 from services.runtime.http_settings import Names
 from services.runtime.ids import new_id
@@ -57,6 +65,10 @@ class MethodNotAllowedError(QueryError):
     code = ErrorCode.METHOD_NOT_ALLOWED
 
 
+class BodyTimeoutError(DeadlinePassedError):
+    """The body did not come in time; what is left of it is still in the connection's way."""
+
+
 class MisdirectedRequestError(QueryError):
     """The Host is not one that this service answers for."""
 
@@ -73,27 +85,37 @@ def problem_response(error: QueryError, request_id: str | None = None) -> Respon
     )
 
 
-async def read_body(request: Request, limit_bytes: int, *, on_part: Callable[[int], None] = lambda _: None) -> bytes:
+async def read_body(
+    request: Request, limit_bytes: int, *, timeout_s: float, on_part: Callable[[int], None] = lambda _: None
+) -> bytes:
     """Return the whole body.
 
     Args:
         request: its headers have been read.
         limit_bytes: of the body.
+        timeout_s: how long it may take to come.
         on_part: is told the size of each part that is kept.
 
     Raises:
+        BodyTimeoutError: it has not all come. Otherwise a caller that sends a byte now and then keeps what it has sent
+            in memory for as long as it likes.
         PayloadTooLargeError: it is over `limit_bytes`. Up to 16 MiB of it have been read and dropped, so that a caller
             who sends first and reads afterwards sees the answer and not a reset.
     """
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for part in request.stream():
+                size += len(part)
+                if size <= limit_bytes:
+                    parts.append(part)
+                    on_part(len(part))
+                elif size > DROPPED_BODY_BYTES:
+                    break
+    except TimeoutError as error:
         if size <= limit_bytes:
-            parts.append(part)
-            on_part(len(part))
-        elif size > DROPPED_BODY_BYTES:
-            break
+            raise BodyTimeoutError from error
     if size > limit_bytes:
         raise PayloadTooLargeError
     return b"".join(parts)

@@ -10,8 +10,8 @@ from bus_schemas import subjects
 from bus_schemas.calls import CallHeaders, CancelCall
 from services.runtime.bus import Bus, BusMessage, Subscription
 from services.runtime.bus.discovery import EndpointStats
+from services.runtime.clocks import SenderClocks, sender_of
 from services.runtime.errors import InternalError, NoWorkerError, QueryError, UpstreamError
-from services.worker.clocks import SenderClocks
 from services.worker.execution import Executed, Execution
 from services.worker.progress import telling_progress
 from services.worker.replies import Replies
@@ -149,8 +149,7 @@ class CallConsumer:
                 await self._replies.refusal(message.reply, NoWorkerError(), time.monotonic())
             return
         now = time.monotonic()
-        sender = message.reply.rpartition(".")[0]
-        delay_s = self.clocks.delay_s(sender, headers.sent_at_ms / 1000)
+        delay_s = self.clocks.delay_s(sender_of(message.reply), headers.sent_at_ms / 1000)
         flight = _Flight(headers, message.reply, now + headers.timeout_ms / 1000 - delay_s, now)
         key = headers.request_id, headers.attempt
         self._flights[key] = flight

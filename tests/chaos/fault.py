@@ -84,11 +84,8 @@ def promises(fault: Fault, found: Findings) -> Iterable[str]:
         yield f"{len(found.undeclared.repeated)} run twice: {found.undeclared.repeated[:3]}"
     if found.total.ran_after_no:
         yield f"{len(found.total.ran_after_no)} ran although told `executed: no`: {found.total.ran_after_no[:3]}"
-    if late := found.started_late("http"):
+    if late := found.total.started_after_deadline:
         yield f"{len(late)} started after their deadline: {late[:3]}"
-    # A query on `mcp.v1.query` does not say when it was sent: what a bus has held back looks as if it were new.
-    if not fault.breaks_bus and (late := found.started_late("bus")):
-        yield f"{len(late)} from the bus started after their deadline: {late[:3]}"
     unheard = [query for query in found.failed if query.told is not None and query.told.code == NO_REPLY.code]
     if not fault.breaks_bus and unheard:
         yield f"{len(unheard)} callers on the bus heard nothing"

@@ -34,6 +34,8 @@ class Findings:
     queries: tuple[Query, ...]
     starts: tuple[LedgerLine, ...]
     """Of this row's queries, at the MCP servers."""
+    deadline_s: float
+    """How long after its sending each query's deadline is."""
     began_at: float
     """When the fault was done."""
     over_at: float
@@ -59,11 +61,6 @@ class Findings:
     def recovery_s(self) -> float:
         """From when the broken part was back until the last query was sent that failed; 0.0 if none did after it."""
         return max([0.0, *(query.sent.at - self.over_at for query in self.failed)])
-
-    def started_late(self, edge: str) -> list[str]:
-        """The queries of one way in that were started after their deadline."""
-        late = set(self.total.started_after_deadline)
-        return [query.sent.id for query in self.queries if query.stream.edge == edge and query.sent.id in late]
 
     def p99_ms(self, server: str, began_at: float, ended_at: float) -> float:
         """Of the answered queries to `server` that were sent between the two moments; 0.0 if there are none."""
@@ -110,6 +107,7 @@ def read_findings(
         declared=account(noted, lines[True], deadline_s),
         queries=tuple(queries),
         starts=tuple(line for line in noted if line.event == "start"),
+        deadline_s=deadline_s,
         began_at=began_at,
         over_at=over_at,
         patience=patience,

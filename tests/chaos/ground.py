@@ -1,4 +1,4 @@
-"""What the faults are done to: two orchestrators, two workers of each of two MCP servers, a store, NATS."""
+"""What the faults are done to: two orchestrators, two workers of each of two MCP servers or three, a store, NATS."""
 
 import os
 import signal
@@ -16,8 +16,8 @@ from tests.chaos.load import DECLARED
 from tests.support.fleet import Fleet, Orchestrator, Worker, fleet
 from tests.support.servers import ValkeyServer, valkey_server
 
-FIRST, SECOND = "first", "second"
-"""The servers. SECOND is the alternate of FIRST."""
+FIRST, SECOND, THIRD = "first", "second", "third"
+"""The servers. SECOND is the alternate of FIRST; THIRD, where there is one, has nothing to do with either."""
 OF_EACH = 2
 """Orchestrators, and workers of each server."""
 _LEAVE_S = 20.0
@@ -36,6 +36,7 @@ class Plan:
     """Slots of each worker: what waits for more does so where deadlines are watched, not inside the MCP server."""
     timeout_s: float = 4.0
     """What a server may take."""
+    servers: tuple[str, ...] = (FIRST, SECOND)
 
 
 USUAL = Plan()
@@ -137,7 +138,7 @@ async def open_ground(folder: Path, plan: Plan) -> AsyncIterator[Ground]:
         bus = await stack.enter_async_context(chaos_bus(folder, nodes=plan.nodes))
         store = await stack.enter_async_context(valkey_server())
         servers: dict[str, FickleServer] = {}
-        for name in (FIRST, SECOND):
+        for name in plan.servers:
             place = folder / name
             place.mkdir()
             servers[name] = FickleServer(place, ledger)
@@ -162,7 +163,7 @@ def _config(servers: dict[str, FickleServer], plan: Plan) -> dict[str, Any]:
     # Every id is new, so that each declared call looks into the store, misses, and writes there.
     declared = {"idempotent": True, "cache_ttl_s": 60, "cache_scope": "public"}
     shared = {"max_in_flight": plan.max_in_flight, "timeout_s": plan.timeout_s, "tools": {DECLARED: declared}}
+    alternates = {FIRST: [SECOND]}
     return {
-        FIRST: {"url": servers[FIRST].url, "alternates": [SECOND], **shared},
-        SECOND: {"url": servers[SECOND].url, **shared},
+        name: {"url": server.url, "alternates": alternates.get(name, []), **shared} for name, server in servers.items()
     }

@@ -1,6 +1,7 @@
 """The answer comes at the deadline, whatever stands still, and what is late is never begun."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,32 @@ async def test_who_asks_something_that_stands_still_is_answered_at_the_deadline_
             await anyio.sleep(0.05)
     begun = {line.id for line in read_ledger(ledger)}
     assert not begun & {query["arguments"]["id"] for query in late}
+
+
+async def test_what_a_frozen_bus_held_back_of_callers_on_it_is_answered_and_not_begun(
+    running: Fleet, bus: NatsServer, ledger: Path
+) -> None:
+    for _ in range(3):
+        assert (await running.ask_bus(record("ledger"), headers=sent_now())).status == 200
+    late = [{**record("ledger"), "timeout_ms": TIMEOUT_MS} for _ in range(5)]
+    bus.pause()
+    try:
+        asking = [asyncio.create_task(running.ask_bus(query, headers=sent_now())) for query in late]
+        await anyio.sleep(2 * TIMEOUT_MS / 1000)
+    finally:
+        bus.resume()
+    with anyio.fail_after(20):
+        answers = await asyncio.gather(*asking)
+    assert {(answer.status, answer.json["code"], answer.json["executed"]) for answer in answers} == {
+        (504, "timeout", "no")
+    }
+    assert (await running.ask_bus(record("ledger"), headers=sent_now())).status == 200
+    begun = {line.id for line in read_ledger(ledger)}
+    assert not begun & {query["arguments"]["id"] for query in late}
+
+
+def sent_now() -> dict[str, str]:
+    return {"mcp-sent-at": str(time.time_ns() // 1_000_000)}
 
 
 def assert_accounts_for_the_time(answer: Answered) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """How the load driver reaches the gateway: HTTP or NATS, with what came back made alike."""
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -72,7 +73,8 @@ class NatsSender:
         if not self._client.is_connected:  # the library would keep the query and send it later
             return NEVER_SENT
         try:
-            reply = await self._client.request(QUERY_SUBJECT, query, timeout=timeout_s, headers=self._headers)
+            headers = {**self._headers, "mcp-sent-at": str(time.time_ns() // 1_000_000)}
+            reply = await self._client.request(QUERY_SUBJECT, query, timeout=timeout_s, headers=headers)
         except nats.errors.TimeoutError:
             return None
         except nats.errors.NoRespondersError:

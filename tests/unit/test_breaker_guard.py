@@ -147,6 +147,33 @@ async def test_of_fifty_calls_one_is_the_probe_and_the_others_are_refused(one: R
     assert one.registry.get_sample_value("mcp_circuit_breaker_refused_total", {"server": "a", "version": "1.0.0"}) == 49
 
 
+def test_asking_whether_it_would_let_a_call_through_is_no_probe(one: Replica) -> None:
+    assert one.board.lets_through("a", "1.0.0")
+    open_it(one)
+    assert not one.board.lets_through("a", "1.0.0")
+    one.clock.now += OPEN_S
+    one.said()
+    assert [one.board.lets_through("a", "1.0.0") for _ in range(2)] == [True, True]
+    assert one.said() == []
+    with one.slow_call(fails=False):
+        assert not one.board.lets_through("a", "1.0.0")
+    assert one.board.lets_through("a", "1.0.0")
+
+
+def test_a_call_that_is_only_checked_is_counted_as_refused_and_changes_nothing(one: Replica) -> None:
+    one.board.check("a", "1.0.0")
+    open_it(one)
+    one.said()
+    with pytest.raises(CircuitOpenError) as refused:
+        one.board.check("a", "1.0.0")
+    assert refused.value.retry_after_s == pytest.approx(OPEN_S)
+    assert one.registry.get_sample_value("mcp_circuit_breaker_refused_total", {"server": "a", "version": "1.0.0"}) == 1
+    one.clock.now += OPEN_S
+    for _ in range(2):
+        one.board.check("a", "1.0.0")
+    assert one.said() == []
+
+
 def test_a_probe_that_fails_opens_it_for_the_whole_time_again(one: Replica) -> None:
     open_it(one)
     one.clock.now += OPEN_S

@@ -47,13 +47,21 @@ async def replies(
 ) -> list[tuple[bytes, Mapping[str, str]]]:
     """Ask over the bus; return all that is said."""
     bus = bus or FakeBus()
-    api = BusApi(cast("Bus", bus), gateway.queries, gateway.admission, lambda _: BUS)
+    await take(bus_api(gateway, bus), headers)
+    return bus.published
+
+
+def bus_api(gateway: Gateway, bus: FakeBus) -> BusApi:
+    return BusApi(cast("Bus", bus), gateway.queries, gateway.admission, lambda _: BUS)
+
+
+async def take(api: BusApi, headers: dict[str, str] | None = None, *, reply: str = "inbox") -> None:
+    """Let the query come over the bus, and return when it is answered."""
     query = json.dumps({"server": "a", "tool": "t"}).encode()
     nobody = cast("Any", None)
-    await api.take(BusMessage(nobody, subject="mcp.v1.query", reply="inbox", data=query, headers=headers))
+    await api.take(BusMessage(nobody, subject="mcp.v1.query", reply=reply, data=query, headers=headers))
     with anyio.fail_after(5):
-        await api.finish(time.monotonic() + 5)
-    return bus.published
+        await api.finish(5)
 
 
 async def ask(gateway: Gateway, headers: dict[str, str] | None = None) -> Any:
@@ -147,3 +155,72 @@ async def test_progress_that_cannot_be_sent_costs_no_answer() -> None:
     gateway.workers.fate = tell_while_away
     replied = await replies(gateway, {"mcp-progress": "1"}, bus=bus)
     assert replied[-1][1]["mcp-status"] == "200"
+
+
+class Caller:
+    """Asks over the bus from an inbox of its own, by a clock of its own."""
+
+    def __init__(self, api: BusApi, bus: FakeBus, *, inbox: str = "_INBOX.caller", clock_is_ahead_s: float = 0) -> None:
+        self._api = api
+        self._bus = bus
+        self._inbox = inbox
+        self._ahead_s = clock_is_ahead_s
+        self._asked = 0
+
+    async def ask(self, *, held_back_s: float = 0) -> Any:
+        """Ask with the usual 30 s; the query comes so much later than it was sent. Return the answer."""
+        sent_at_s = time.time() - held_back_s + self._ahead_s
+        self._asked += 1
+        reply = f"{self._inbox}.{self._ahead_s:g}-{self._asked}"
+        await take(self._api, {"mcp-sent-at": str(int(sent_at_s * 1000))}, reply=reply)
+        return json.loads(self._bus.published[-1][0])
+
+
+@pytest.mark.parametrize("ahead_s", [-30, 0, 30])
+async def test_a_query_that_the_bus_held_back_beyond_its_deadline_runs_nowhere(ahead_s: float) -> None:
+    gateway, bus = await gateway_of_a(), FakeBus()
+    caller = Caller(bus_api(gateway, bus), bus, clock_is_ahead_s=ahead_s)
+    assert "result" in await caller.ask()
+    late = await caller.ask(held_back_s=31)
+    assert (late["status"], late["code"], late["executed"]) == (504, "timeout", "no")
+    assert len(gateway.workers.calls) == 1
+    assert "result" in await caller.ask()
+
+
+async def test_what_a_query_was_held_back_for_is_taken_off_its_time() -> None:
+    gateway, bus = await gateway_of_a(), FakeBus()
+    caller = Caller(bus_api(gateway, bus), bus, clock_is_ahead_s=30)
+    await caller.ask()
+    answer = await caller.ask(held_back_s=10)
+    assert gateway.workers.calls[1].deadline == pytest.approx(time.monotonic() + 20, abs=1)
+    assert answer["timing_ms"]["total"] == pytest.approx(10_000, abs=1000)
+
+
+async def test_callers_whose_clocks_differ_by_a_minute_do_each_other_no_harm() -> None:
+    gateway, bus = await gateway_of_a(), FakeBus()
+    api = bus_api(gateway, bus)
+    callers = [
+        Caller(api, bus, inbox=inbox, clock_is_ahead_s=ahead_s)
+        for ahead_s in (30, -30)
+        for inbox in (f"_INBOX.{ahead_s}", "_INBOX")  # also where each request has an inbox of its own
+    ]
+    for _ in range(3):
+        for caller in callers:
+            assert "result" in await caller.ask()
+    assert all(call.deadline == pytest.approx(time.monotonic() + 30, abs=1) for call in gateway.workers.calls)
+
+
+async def test_who_claims_to_ask_in_the_future_gets_no_more_time_for_it() -> None:
+    gateway, bus = await gateway_of_a(), FakeBus()
+    caller = Caller(bus_api(gateway, bus), bus, clock_is_ahead_s=1e9)
+    assert "result" in await caller.ask()
+    assert gateway.workers.calls[0].deadline == pytest.approx(time.monotonic() + 30, abs=1)
+
+
+@pytest.mark.parametrize("sent_at", ["", "now", "-5", "1.5e12", "1_0", " 5", "٣", "9" * 16])
+async def test_a_time_of_sending_that_is_none_is_refused(sent_at: str) -> None:
+    gateway = await gateway_of_a()
+    refused = await ask(gateway, {"mcp-sent-at": sent_at})
+    assert (refused["status"], refused["code"]) == (422, "invalid_request")
+    assert refused["errors"] == [{"pointer": "/headers/mcp-sent-at", "keyword": "pattern"}]
+    assert not gateway.workers.calls

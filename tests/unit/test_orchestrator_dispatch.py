@@ -1,6 +1,7 @@
 """What becomes of calls in flight when a worker is gone: it matters how it went."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -10,17 +11,20 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from bus_schemas.calls import ErrorHeaders, ResultHeaders, accepted_headers, progress_headers
+from bus_schemas.calls import ChunkHeaders, ErrorHeaders, ResultHeaders, accepted_headers, progress_headers
 from bus_schemas.errors import ErrorCode
 from services.orchestrator import dispatch
 from services.orchestrator.dispatch import Call, Dispatcher, UnheardError, WorkerFailedError
 from services.runtime.bus import Bus, BusMessage, Inbox
-from services.runtime.errors import DeadlineExceededError, MaybeExecutedError, UpstreamError
+from services.runtime.errors import DeadlineExceededError, MaybeExecutedError, OverloadedError, UpstreamError
 from services.runtime.fleet import Fleet
 from tests.support.announced import AnnouncedFleet
 from tests.support.waiting import until
+from tests.unit.test_orchestrator_admission import admission
 
 pytestmark = pytest.mark.anyio
+
+PARTS = b"x" * 60, b"y" * 40
 
 
 class Exchange:
@@ -55,6 +59,12 @@ class Exchange:
         told = {**ResultHeaders("i1", 0, 0).encode(), "mcp-queue-us": "soon"}
         self._replies.put_nowait(BusMessage(cast("Any", None), subject="", data=b"{}", headers=told))
 
+    def part(self, chunk: int, *, digest_of: bytes = b"".join(PARTS)) -> None:
+        """Give the first or the second part of a large result."""
+        sha256 = hashlib.sha256(digest_of).hexdigest()
+        told = ChunkHeaders(ResultHeaders("i1", 0, 0), chunk, len(PARTS), sha256).encode()
+        self._replies.put_nowait(BusMessage(cast("Any", None), subject="", data=PARTS[chunk - 1], headers=told))
+
     def result(self) -> None:
         told = ResultHeaders("i1", 0, 0).encode()
         self._replies.put_nowait(BusMessage(cast("Any", None), subject="", data=b"{}", headers=told))
@@ -71,7 +81,8 @@ class World:
         self.sent: list[Mapping[str, str]] = []
         self.bus = SimpleNamespace(publish=self._publish, connected=True)
         inbox = SimpleNamespace(expect=self._expect)
-        self.dispatcher = Dispatcher(cast("Bus", self.bus), cast("Inbox", inbox), self.announced.fleet)
+        self.admission = admission(held_bytes=len(PARTS[0]))
+        self.dispatcher = Dispatcher(cast("Bus", self.bus), cast("Inbox", inbox), self.announced.fleet, self.admission)
 
     @contextmanager
     def _expect(self) -> Iterator[Exchange]:
@@ -271,3 +282,40 @@ async def test_a_deadline_that_passes_before_a_worker_would_have_acknowledged_th
     await world.announced.join("a")
     async with world.call(timeout_s=0.1) as task:
         assert type(await failure(task)) is DeadlineExceededError
+
+
+async def test_the_parts_of_a_large_result_count_as_held_until_it_is_whole(world: World) -> None:
+    async with world.call() as task:
+        world.exchange.part(1)
+        await until(lambda: world.admission.held_bytes == len(PARTS[0]))
+        with pytest.raises(OverloadedError):
+            world.admission.check()
+        world.exchange.part(2)
+        with anyio.fail_after(5):
+            assert (await task).result == b"".join(PARTS)
+        assert world.admission.held_bytes == 0
+
+
+ENDINGS: dict[str, Callable[[World, asyncio.Task[Any]], object]] = {
+    "an error of the server": lambda world, _: world.exchange.error("i1"),
+    "parts that the digest does not fit": lambda world, _: world.exchange.part(2, digest_of=b"another"),
+    "garbage": lambda world, _: world.exchange.garbage(),
+    "its worker falls silent": lambda world, _: world.fall_silent(),
+    "its caller goes away": lambda _, task: task.cancel(),
+    "its deadline": lambda *_: None,
+}
+
+
+@pytest.mark.parametrize("end", ENDINGS.values(), ids=ENDINGS)
+async def test_the_parts_of_a_large_result_that_is_never_whole_are_held_no_longer_than_its_call(
+    world: World, end: Callable[[World, asyncio.Task[Any]], object]
+) -> None:
+    await world.announced.join("a")
+    async with world.call(timeout_s=0.5) as task:
+        world.exchange.part(1)
+        await until(lambda: world.admission.held_bytes == len(PARTS[0]))
+        end(world, task)
+        with anyio.fail_after(5):
+            await asyncio.wait([task])
+        assert task.cancelled() or task.exception() is not None
+        assert world.admission.held_bytes == 0

@@ -16,6 +16,7 @@ from services.runtime.bus.inbox import NoRespondersError
 from services.runtime.errors import UpstreamError
 from services.runtime.fleet import Fleet
 from tests.support.announced import AnnouncedFleet
+from tests.unit.test_orchestrator_admission import admission
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +45,7 @@ class World:
         self.sent = asyncio.Event()
         self.subject = ""
         bus, inbox = SimpleNamespace(publish=self._publish), SimpleNamespace(expect=self._expect)
-        self._dispatcher = Dispatcher(cast("Bus", bus), cast("Inbox", inbox), self.announced.fleet)
+        self._dispatcher = Dispatcher(cast("Bus", bus), cast("Inbox", inbox), self.announced.fleet, admission())
 
     @contextmanager
     def _expect(self) -> Iterator[Exchange]:

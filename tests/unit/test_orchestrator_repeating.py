@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from services.orchestrator.breaker.guard import FAILURES
 from services.orchestrator.dispatch import Call
 from services.runtime.config.policy import ServerPolicy, ToolPolicy
 from services.runtime.errors import (
@@ -163,3 +164,28 @@ async def test_a_fleet_that_fails_is_asked_a_fifth_more_and_not_twice() -> None:
     assert 10 + 0.2 * 280 <= again <= 10 + 0.2 * 300
     assert retries(made, "upstream_error") == again
     assert made.registry.get_sample_value("mcp_retry_budget_exhausted_total") == 150 - again
+
+
+async def test_a_call_that_a_breaker_refuses_costs_no_repeat_and_counts_as_none() -> None:
+    made = await gateway("a", "b")
+    made.workers.fate = lambda _: lost("i2")
+    for _ in range(FAILURES):
+        await ask(made, server="b")
+    for number in range(30):
+        made.workers.fate = lambda _, fails=number % 2 == 0: lost() if fails else None  # type: ignore[misc]
+        await ask(made)
+    assert {server for server, _ in made.workers.asked[FAILURES:]} == {"a"}
+    assert retries(made, "upstream_error") == 0
+    assert made.registry.get_sample_value("mcp_retry_budget_exhausted_total") == 0
+
+
+async def test_queries_that_a_breaker_refuses_do_not_raise_what_may_be_sent_again() -> None:
+    made = Gateway(a=ServerPolicy(tools=REPEATABLE), b=ServerPolicy(tools=REPEATABLE))
+    for server in "abb":
+        await made.announced.join(server, tools=[_TOOL])
+    made.workers.fate = lambda call: lost("i1" if call.server == "a" else "i2") if call.attempt == 1 else None
+    for _ in range(FAILURES + 100):
+        await ask(made)
+    answers = [(await ask(made, server="b")).get("code") for _ in range(15)]
+    # Ten, and a fifth of the five that opened the breaker and of the latest.
+    assert answers.count("upstream_error") == 1

@@ -44,7 +44,7 @@ class Running(NamedTuple):
 def add_routes(app: FastAPI, state: dict[str, Any]) -> None:
     @app.post("/body")
     async def body(request: Request) -> dict[str, int]:
-        return {"bytes": len(await read_body(request, MIB))}
+        return {"bytes": len(await read_body(request, MIB, timeout_s=state["body_timeout_s"]))}
 
     @app.get("/number")
     async def number(limit: int) -> int:
@@ -78,7 +78,7 @@ async def service(
     *, hosts: tuple[str, ...] = (), origins: tuple[str, ...] = (), drain_s: float = 5, fails: bool = False
 ) -> AsyncIterator[Running]:
     """Serve an app on a free port until the test or the context stops it."""
-    state: dict[str, Any] = {"reason": None, "slow": asyncio.Event(), "go_on": asyncio.Event()}
+    state: dict[str, Any] = {"reason": None, "body_timeout_s": 20, "slow": asyncio.Event(), "go_on": asyncio.Event()}
     leaving, may_leave = asyncio.Event(), asyncio.Event()
     may_leave.set()
 
@@ -280,6 +280,19 @@ async def test_a_caller_that_sends_far_too_much_is_answered_before_its_end() -> 
             # The last mebibyte is never sent: the answer does not wait for it.
             status, _ = await raw(running.port, post(18 * MIB), *[bytes(MIB)] * 17)
             assert status == 413
+
+
+@pytest.mark.parametrize(("sent", "status", "code"), [(MIB, 504, b'"timeout"'), (2 * MIB, 413, b'"payload_too_large"')])
+async def test_a_caller_that_does_not_send_all_of_its_body_is_answered_all_the_same(
+    sent: int, status: int, code: bytes
+) -> None:
+    with anyio.fail_after(20):
+        async with service() as running:
+            running.state["body_timeout_s"] = 0.2
+            answered, text = await raw(running.port, post(4 * MIB), bytes(sent))
+            assert answered == status
+            assert code in text
+            assert b'"executed":"no"' in text
 
 
 async def test_a_caller_that_goes_away_while_it_sends_is_no_bug(caplog: pytest.LogCaptureFixture) -> None:

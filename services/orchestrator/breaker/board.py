@@ -66,6 +66,22 @@ class Board:
             self._guard(server, served.version)
         fleet.on_serving(self._permit_probe)
 
+    def lets_through(self, server: str, version: str) -> bool:
+        """Whether `guarding` would let a call through now; asking changes and counts nothing."""
+        return self._guard(server, version).lets_through
+
+    def check(self, server: str, version: str) -> None:
+        """Count a call that is not to be made, and change nothing; where none is, `guarding` lets the next one through.
+
+        Raises:
+            CircuitOpenError: it is not to be made.
+        """
+        try:
+            self._guard(server, version).check()
+        except CircuitOpenError:
+            self._metrics.refused(server, version)
+            raise
+
     @contextmanager
     def guarding(self, server: str, version: str, deadline: float) -> Iterator[None]:
         """Let one call through, and take its outcome: the result, or the error that it ends with.
@@ -75,12 +91,9 @@ class Board:
         Raises:
             CircuitOpenError: the call is not to be made.
         """
+        self.check(server, version)
         guard = self._guard(server, version)
-        try:
-            permit = guard.admit()
-        except CircuitOpenError:
-            self._metrics.refused(server, version)
-            raise
+        permit = guard.admit()
         left_s = deadline - self._clock()
         verdict = Verdict.IGNORED
         try:

@@ -85,19 +85,29 @@ class Guard:
             return BreakerState.HALF_OPEN
         return standing.word.state
 
-    def admit(self) -> Permit:
-        """Let a call through; `settle` takes its outcome.
+    @property
+    def lets_through(self) -> bool:
+        """Whether `admit` would let a call through now."""
+        standing = self._words.of(self.server, self.version)
+        return standing is None or self._is_probe_ours(standing)
+
+    def check(self) -> None:
+        """Change nothing.
 
         Raises:
             CircuitOpenError: the breaker is open, or somebody probes; `retry_after_s` says what is left.
         """
         standing = self._words.of(self.server, self.version)
-        if standing is None:
-            return Permit(self._generation, is_probe=False)
-        if not self._is_probe_ours(standing):
+        if standing is not None and not self._is_probe_ours(standing):
             left_s = standing.until - self._clock()
             is_probing = standing.word.state is BreakerState.HALF_OPEN or left_s <= 0
             raise CircuitOpenError(retry_after_s=_SOON_S if is_probing else left_s)
+
+    def admit(self) -> Permit:
+        """Let a call through; `settle` takes its outcome. Raises as `check` does."""
+        self.check()
+        if self._words.of(self.server, self.version) is None:
+            return Permit(self._generation, is_probe=False)
         self._change(BreakerState.HALF_OPEN, self._probe_s, "a probe is on its way")
         return Permit(self._generation, is_probe=True)
 

@@ -1,16 +1,23 @@
 """An MCP server that hangs, answers garbage or answers too late: its breaker opens everywhere, and closes by itself."""
 
+import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 
 import anyio
+import nats
+from nats.aio.msg import Msg
 
+from bus_schemas.breakers import BreakerChanged, BreakerState
+from bus_schemas.subjects import breaker_event
 from tests.chaos.fault import Fault, Scene
 from tests.chaos.fickle_server import Mood
 from tests.chaos.findings import Findings, Query
-from tests.chaos.ground import FIRST, SECOND, USUAL
+from tests.chaos.ground import FIRST, SECOND, THIRD, USUAL, Plan
 from tests.support.fleet import record
+from tests.support.waiting import until
 
 THRESHOLD = 5
 OPEN_S = 30.0
@@ -23,6 +30,16 @@ _LEAST_P99_MS = 20.0
 _TELL_S = 1.0
 _ASK_EVERY_S = 0.25
 """So that the other replica does not meet five failures of its own in the time it has to hear of it."""
+_SERVERS = (FIRST, SECOND, THIRD)
+"""The alternate of a bad server takes all its queries; what others feel of it is measured at one that does not."""
+
+_STEPS = {
+    "opened after s": BreakerState.OPEN,
+    "asked again after s": BreakerState.HALF_OPEN,
+    "closed after s": BreakerState.CLOSED,
+}
+
+Do = Callable[[Scene], Awaitable[None]]
 
 
 async def _hang(scene: Scene) -> None:
@@ -30,7 +47,7 @@ async def _hang(scene: Scene) -> None:
     scene.ground.servers[FIRST].pause()
     await scene.last(_SILENCE_S)
     scene.ground.servers[FIRST].resume()
-    await _recover(scene)
+    scene.end()
 
 
 async def _answer(scene: Scene, *, mood: Mood, short_s: float) -> None:
@@ -38,17 +55,59 @@ async def _answer(scene: Scene, *, mood: Mood, short_s: float) -> None:
     scene.ground.servers[FIRST].become(mood)
     await scene.last(_BAD_S, short=short_s)
     scene.ground.servers[FIRST].become("well")
-    await _recover(scene)
-
-
-async def _recover(scene: Scene) -> None:
-    """Wait for the breaker to close by itself; a short run has no time for that, and forgets it."""
     scene.end()
-    if scene.is_short:
-        await scene.load.calm(0.5, timeout_s=10)
-        return
-    await scene.load.served_by(FIRST, FIRST, timeout_s=OPEN_S + JITTER_S + 15)
-    scene.facts["closed by itself"] = 1
+
+
+async def _until_closed(scene: Scene, *, do: Do) -> None:
+    """Do it, wait for the breaker to close by itself, and note when it opened, when somebody probed, when it closed.
+
+    A short run has no time for that, and forgets it.
+    """
+    async with _listening(scene) as said:
+        await do(scene)
+        if scene.is_short:
+            await scene.load.calm(0.5, timeout_s=10)
+        else:
+            longest_s = OPEN_S + JITTER_S + 15
+            await until(lambda: len(_moments(said, scene.began_at)) == len(_STEPS), timeout_s=longest_s)
+            await scene.load.served_by(FIRST, FIRST, timeout_s=longest_s)
+        scene.facts |= _moments(said, scene.began_at)
+
+
+@asynccontextmanager
+async def _listening(scene: Scene) -> AsyncIterator[list[BreakerChanged]]:
+    """Give what is said of the breaker of the first server, as it is said."""
+    said: list[BreakerChanged] = []
+
+    async def hear(message: Msg) -> None:
+        said.append(BreakerChanged.model_validate_json(message.data))
+
+    client = await nats.connect(scene.ground.bus.url.split(","))
+    try:
+        await client.subscribe(breaker_event(FIRST), cb=hear)
+        await client.flush()
+        yield said
+    finally:
+        await client.close()
+
+
+def _moments(said: Sequence[BreakerChanged], began_at: float) -> dict[str, float]:
+    """Return how long each step took after the one before it, by the replicas' own clock, as far as they were taken."""
+    moments: dict[str, float] = {}
+    since = began_at
+    for name, state in _STEPS.items():
+        # An epoch is the moment of a change, in milliseconds.
+        at = next((word.epoch / 1000 for word in said if word.state is state and word.epoch / 1000 >= since), None)
+        if at is None:
+            break
+        moments[name] = at - since
+        since = at
+    return moments
+
+
+def _opened_at(found: Findings) -> float:
+    """When the breaker opened; infinitely late if it never did."""
+    return found.began_at + found.facts.get("opened after s", math.inf)
 
 
 def _turned_away(query: Query) -> bool:
@@ -57,80 +116,66 @@ def _turned_away(query: Query) -> bool:
     return told is not None and (told.server == SECOND or told.code in {"circuit_open", "server_unavailable"})
 
 
-def _opened_at(found: Findings) -> float | None:
-    """When the first query was sent from which on, for a second, every one was kept from the bad server.
-
-    Single ones may go to the alternate before: one that is full does not make its callers wait either.
-    """
-    of_first = sorted((q for q in found.queries if q.stream.server == FIRST), key=lambda query: query.sent.at)
-    since: float | None = None
-    for query in of_first:
-        if query.sent.at < found.began_at:
-            continue
-        if not _turned_away(query):
-            since = None
-        elif since is None:
-            since = query.sent.at
-        elif query.sent.at - since >= _TELL_S:
-            return since
-    return None
+def _failures(found: Findings) -> int:
+    return sum(query.stream.server == FIRST for query in found.failed)
 
 
 def _figures(found: Findings) -> Mapping[str, float]:
-    opened_at = _opened_at(found)
-    if opened_at is None:
-        return {}
-    figures = {
-        "failures before it opened": float(sum(q.stream.server == FIRST for q in found.failed)),
-        "opened after s": opened_at - found.began_at,
-        "other server's p99 before, ms": found.p99_ms(SECOND, 0, found.began_at),
-        "meanwhile, ms": found.p99_ms(SECOND, found.began_at, found.over_at),
+    return {
+        "failures": float(_failures(found)),
+        "a third server's p99 before, ms": found.p99_ms(THIRD, 0, found.began_at),
+        "meanwhile, ms": found.p99_ms(THIRD, found.began_at, found.over_at),
     }
-    if probes := _starts_since(found, opened_at + _TELL_S):
-        figures["asked again after s"] = probes[0] - opened_at
-    return figures
 
 
-def _starts_since(found: Findings, moment: float) -> list[float]:
-    """When calls that were sent after `moment` were started on the bad server, in order."""
-    reached = {
-        query.sent.id
-        for query in found.queries
-        if query.stream.server == FIRST and not _turned_away(query) and query.sent.at > moment
-    }
-    return sorted(line.at for line in found.starts if line.id in reached)
+def _starts_at_first(found: Findings, *, sent_after: float) -> dict[str, float]:
+    """When queries that were sent after that moment were started on the first server, whoever answered them then."""
+    by_first = {query.sent.id for query in found.queries if query.told is not None and query.told.server == FIRST}
+    processes = {line.pid for line in found.starts if line.id in by_first}
+    later = {query.sent.id for query in found.queries if query.sent.at > sent_after}
+    return {line.id: line.at for line in found.starts if line.pid in processes and line.id in later}
 
 
-def _judge(found: Findings) -> Iterable[str]:
+def _judge(found: Findings, *, rejoins: bool) -> Iterable[str]:
+    """Judge a row with a bad server; its workers withdraw meanwhile and rejoin when it is well, or do not notice."""
     opened_at = _opened_at(found)
-    if opened_at is None:
-        yield "the breaker never opened"
+    if opened_at == math.inf:
+        yield f"the breaker never opened: {_failures(found)} of the bad server's queries failed"
         return
-    if failed := [query for query in found.failed if query.stream.server == SECOND]:
-        yield f"{len(failed)} of the other server failed"
+    if failed := [query for query in found.failed if query.stream.server != FIRST]:
+        yield f"{len(failed)} of the other servers failed"
+    known_at = opened_at + _TELL_S
+    started = _starts_at_first(found, sent_after=known_at)
+    ends_at = min(opened_at + OPEN_S, found.over_at if rejoins else math.inf)
     reached = [
         query
         for query in found.queries
         if query.stream.server == FIRST
-        and not _turned_away(query)
-        and opened_at + _TELL_S < query.sent.at < min(found.over_at, opened_at + OPEN_S)
+        and known_at < query.sent.at < ends_at
+        and (not _turned_away(query) or started.get(query.sent.id, math.inf) < ends_at)
     ]
     if reached:
         yield f"{len(reached)} reached the bad server although the breaker was open"
-    before = max(_LEAST_P99_MS, found.p99_ms(SECOND, 0, found.began_at))
-    meanwhile = found.p99_ms(SECOND, found.began_at, found.over_at)
+    before = max(_LEAST_P99_MS, found.p99_ms(THIRD, 0, found.began_at))
+    meanwhile = found.p99_ms(THIRD, found.began_at, found.over_at)
     if meanwhile > _P99_RATIO * before * found.patience:
-        yield f"the other server's p99 went from {before:.0f} to {meanwhile:.0f} ms"
-    if "closed by itself" in found.facts:
-        yield from _judge_probe(found, opened_at)
+        yield f"a third server's p99 went from {before:.0f} to {meanwhile:.0f} ms"
+    yield from _judge_probe(found, started.values(), rejoins=rejoins)
 
 
-def _judge_probe(found: Findings, opened_at: float) -> Iterable[str]:
-    probe, *others = _starts_since(found, opened_at + _TELL_S)
-    if probe > opened_at + OPEN_S + JITTER_S + 1:
-        yield f"asked again only after {probe - opened_at:.1f} s"
-    if any(start < probe + 0.04 for start in others):  # a call takes 50 ms
-        yield "more than one probe at once"
+def _judge_probe(found: Findings, starts: Iterable[float], *, rejoins: bool) -> Iterable[str]:
+    """Judge how it closed, if there was time for that."""
+    if "closed after s" not in found.facts:
+        return
+    asked_after_s = found.facts["asked again after s"]
+    if asked_after_s > OPEN_S + JITTER_S + 1:
+        yield f"asked again only after {asked_after_s:.1f} s"
+    if asked_after_s < OPEN_S - 0.01 and not rejoins:  # both moments are whole milliseconds
+        yield f"asked again after {asked_after_s:.1f} s already"
+    closed_at = _opened_at(found) + asked_after_s + found.facts["closed after s"]
+    # The probe itself may be a query that had waited elsewhere since before.
+    if (calls := sum(start < closed_at for start in starts)) > 1:
+        yield f"{calls} calls in the place of one probe"
 
 
 async def _tell(scene: Scene) -> None:
@@ -169,21 +214,23 @@ def _judge_tell(found: Findings) -> Iterable[str]:
         yield f"refused of the other server: {dict(found.total.refused)}"
 
 
-def _bad_server(name: str, what: str, do: Callable[[Scene], Awaitable[None]]) -> Fault:
+def _bad_server(name: str, what: str, do: Do, *, rejoins: bool = False) -> Fault:
     return Fault(
         name=name,
         what=what,
         protection="`orchestrator/breaker/`; `routing.py`: alternates",
-        do=do,
-        judge=_judge,
+        do=partial(_until_closed, do=do),
+        judge=partial(_judge, rejoins=rejoins),
         figures=_figures,
+        plan=Plan(servers=_SERVERS),
+        servers=_SERVERS,
         back_within_s=OPEN_S + JITTER_S,
         forgets=True,
     )
 
 
 FAULTS = (
-    _bad_server("server-hung", "the MCP server: hung", _hang),
+    _bad_server("server-hung", "the MCP server: hung", _hang, rejoins=True),
     _bad_server("server-garbage", "the MCP server: answers with garbage", partial(_answer, mood="garbage", short_s=3)),
     _bad_server(
         "server-late",

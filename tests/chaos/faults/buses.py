@@ -73,7 +73,7 @@ FAULTS = (
     Fault(
         name="nats-frozen",
         what="NATS: SIGSTOP for 5 s; queries with 3 s",
-        protection="`worker/clocks.py`: what a stalled bus delivers after its deadline is not started",
+        protection="`runtime/clocks.py`: what a stalled bus delivers after its deadline is not started",
         do=_freeze,
         judge=_nothing_more,
         timeout_ms=3000,

@@ -1,14 +1,14 @@
 """Workers and orchestrators that leave or die."""
 
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import anyio
 import httpx
 
 from tests.chaos.fault import Fault, Scene, none_refused
-from tests.chaos.findings import Findings
+from tests.chaos.findings import Findings, Query
 from tests.chaos.ground import FIRST, PROPAGATION_S, SECOND
 from tests.support.fleet import record
 
@@ -19,6 +19,8 @@ _LONG_MS = 3500
 _TAKEN_S = 0.3
 """Until calls that were sent are taken."""
 _LEAVE_S = 20.0
+_LEFT_S = 5.0
+"""With so much of its time left when its worker dies, an idempotent call is answered: three heartbeats and a call."""
 
 
 async def _replace_workers(scene: Scene) -> None:
@@ -49,17 +51,45 @@ def _judge_kill(found: Findings) -> Iterable[str]:
         yield f"{len(wrong)} failed otherwise than as `maybe`"
     if waited := [query for query in failed if query.told is not None and query.told.code == "timeout"]:
         yield f"{len(waited)} were told at their deadline what was known after three heartbeats"
-    if found.declared.refused:
-        yield f"declared idempotent, and yet refused: {dict(found.declared.refused)}"
-    in_flight = {
-        query.sent.id
+    if not any(query.has_failed or _is_sent_again(query) for query in _declared_with_time_left(found)):
+        yield "the worker died with no idempotent call in flight that had 5 s left: the row shows nothing of those"
+    if unanswered := [query for query in _declared_with_time_left(found) if query.has_failed]:
+        yield f"{len(unanswered)} idempotent calls with 5 s left were not answered"
+    in_flight = {query.sent.id for query in _in_flight(found)}
+    if others := [query for query in failed if query.sent.id not in in_flight]:
+        yield f"{len(others)} failed that were not in flight on the worker"
+
+
+def _figures_of_kill(found: Findings) -> Mapping[str, float]:
+    lost_with_it = [query for query in _in_flight(found) if query.has_failed or _is_sent_again(query)]
+    return {
+        "calls it held": len(lost_with_it),
+        "idempotent with 5 s left": sum(query in lost_with_it for query in _declared_with_time_left(found)),
+        "answered by another": sum(map(_is_sent_again, lost_with_it)),
+    }
+
+
+def _in_flight(found: Findings) -> Sequence[Query]:
+    """The queries to the worker's server that were under way when it died, or sent before NATS knew."""
+    return [
+        query
         for query in found.queries
         if query.stream.server == SECOND
         and query.sent.at <= found.began_at + 0.1
         and (query.told is None or query.told.at >= found.began_at)
-    }
-    if others := [query for query in failed if query.sent.id not in in_flight]:
-        yield f"{len(others)} failed that were not in flight on the worker"
+    ]
+
+
+def _declared_with_time_left(found: Findings) -> Sequence[Query]:
+    latest_s = found.deadline_s - _LEFT_S
+    return [
+        query for query in _in_flight(found) if query.stream.is_declared and found.began_at - query.sent.at <= latest_s
+    ]
+
+
+def _is_sent_again(query: Query) -> bool:
+    """Whether the call was answered, and not by the first worker that had it."""
+    return query.told is not None and not query.has_failed and (query.told.attempts or 0) > 1
 
 
 async def _let_orchestrator_leave(scene: Scene) -> None:
@@ -120,6 +150,8 @@ FAULTS = (
         protection="`dispatch.py`: the calls of a silent worker end with it",
         do=_kill_worker,
         judge=_judge_kill,
+        figures=_figures_of_kill,
+        ms=400,  # so that the worker holds several of each kind
     ),
     Fault(
         name="orchestrator-leaves",

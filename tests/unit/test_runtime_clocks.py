@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.clocks import SenderClock, SenderClocks
+from services.runtime.clocks import SenderClock, SenderClocks, sender_of
 
 OFFSETS = st.floats(-30, 30)
 
@@ -47,7 +47,7 @@ def test_messages_that_a_broker_held_back_are_late_all_of_them(stalled_s: float)
     assert late == [pytest.approx(stalled_s - index / 10) for index in range(20)]
 
 
-def test_senders_have_clocks_of_their_own_and_the_oldest_is_forgotten() -> None:
+def test_senders_have_clocks_of_their_own_and_who_was_not_heard_for_longest_is_forgotten() -> None:
     now = 1000.0
     clocks = SenderClocks(lambda: now, most=2)
     clocks.delay_s("a", 990.0)
@@ -55,7 +55,8 @@ def test_senders_have_clocks_of_their_own_and_the_oldest_is_forgotten() -> None:
     assert clocks.delay_s("a", 985.0) == pytest.approx(5)
 
     clocks.delay_s("c", 1000.0)
-    assert clocks.delay_s("a", 985.0) == 0  # unknown again
+    assert clocks.delay_s("a", 985.0) == pytest.approx(5)
+    assert clocks.delay_s("b", 985.0) == 0  # unknown again
 
 
 def test_the_worst_of_the_clocks_that_were_heard_lately_is_shown() -> None:
@@ -79,3 +80,16 @@ def test_the_worst_of_the_clocks_that_were_heard_lately_is_shown() -> None:
     now += 15
     clocks.delay_s("behind", now - 7)
     assert clocks.longest_delay_s == 0
+
+
+@pytest.mark.parametrize(
+    ("reply_to", "sender"),
+    [
+        ("_INBOX.BX8Vh2Q0mXDVqzrT7KhW3p.ab12", "_INBOX.BX8Vh2Q0mXDVqzrT7KhW3p"),
+        ("_INBOX_orchestrator.q7x2m9c4k1vd.r.7", "_INBOX_orchestrator.q7x2m9c4k1vd.r"),
+        ("_INBOX.BX8Vh2Q0mXDVqzrT7KhW3p", "_INBOX.BX8Vh2Q0mXDVqzrT7KhW3p"),
+        ("unread", "unread"),
+    ],
+)
+def test_a_sender_is_its_inbox_and_never_what_all_inboxes_have_in_common(reply_to: str, sender: str) -> None:
+    assert sender_of(reply_to) == sender

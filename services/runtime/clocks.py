@@ -63,7 +63,7 @@ class SenderClock:
 
 
 class SenderClocks:
-    """One clock for each sender; the oldest is forgotten when there are too many."""
+    """One clock for each sender; who was not heard for longest is forgotten when there are too many."""
 
     def __init__(self, now: Callable[[], float], most: int = 1024) -> None:
         self._now = now
@@ -87,9 +87,20 @@ class SenderClocks:
 
     def delay_s(self, sender: str, sent_at: float) -> float:
         """Return how much longer than usual a message of `sender` took, in seconds."""
-        clock = self._clocks.get(sender)
+        clock = self._clocks.pop(sender, None)
         if clock is None:
             if len(self._clocks) >= self._most:
                 del self._clocks[next(iter(self._clocks))]
-            clock = self._clocks[sender] = SenderClock()
+            clock = SenderClock()
+        self._clocks[sender] = clock
         return clock.delay_s(sent_at, self._now())
+
+
+def sender_of(reply_to: str) -> str:
+    """Return who sent a message, by the subject of its reply: one inbox, one clock.
+
+    Clients number their requests below the inbox of their connection. An inbox of two tokens is for one request
+    alone: what is before the dot is the same for everybody.
+    """
+    inbox = reply_to.rpartition(".")[0]
+    return inbox if "." in inbox else reply_to
