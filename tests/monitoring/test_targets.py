@@ -22,7 +22,6 @@ def plan(host: str = "127.0.0.1") -> Plan:
         _PORTS,
         keys_file="/k",
         redis_url="redis://:password@r",
-        worker_config="/c",
         worker_ports=count(9000),
     )
 

@@ -14,6 +14,7 @@ from monitoring.grafana.panels import Panel
 from tests.monitoring.expressions import metric_names
 from tests.monitoring.rule_files import rules
 from tests.monitoring.watched import CALM, FRAGILE, LOST, Watched, chosen, watch
+from tests.support.processes import REPOSITORY
 
 _OF_PROMETHEUS: Final = frozenset({"up", "ALERTS"})
 """Made by Prometheus itself for every target and alert; in nobody's /metrics."""
@@ -102,6 +103,14 @@ def test_no_rule_and_no_panel_names_a_metric_that_nobody_has(watched: Watched) -
     expressions += [variable.metric for dashboard in DASHBOARDS for variable in dashboard.variables]
     named = {name for expression in expressions for name in metric_names(expression)}
     assert named - exposed - recorded - _OF_PROMETHEUS == set()
+
+
+def test_no_page_for_operators_names_a_metric_that_nobody_has(watched: Watched) -> None:
+    exposed = {name for text in watched.metrics.values() for name in _exposed(text)}
+    pages = (REPOSITORY / "docs" / page for page in ("operations.md", "failure-modes.md"))
+    named = {name for page in pages for name in re.findall(r"\b(?:mcp|busbar)_[a-z_]+", page.read_text())}
+    assert named
+    assert named - exposed == set()
 
 
 def test_every_process_was_a_target_with_its_labels_until_the_end(watched: Watched) -> None:

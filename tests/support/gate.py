@@ -47,10 +47,12 @@ class Gate:
         await asyncio.gather(*ways, return_exceptions=True)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(_CHUNK_BYTES):
-            await self._open.wait()
-            writer.write(data)
-            await writer.drain()
+        with suppress(OSError):
+            while data := await reader.read(_CHUNK_BYTES):
+                await self._open.wait()
+                writer.write(data)
+                await writer.drain()
+        await self._open.wait()  # that this side has closed is a word, too
         writer.close()
 
 

@@ -9,6 +9,7 @@ import anyio
 import httpx
 
 from tests.support.fleet import Fleet
+from tests.support.health_contract import check_answer
 from tests.support.ports import free_port
 from tests.support.processes import RunningProcess, wait_ready
 
@@ -22,10 +23,18 @@ class HealthReplicas:
         self.processes = processes
         self._clients = clients
 
+    @property
+    def urls(self) -> list[str]:
+        """Where they are."""
+        return [str(client.base_url) for client in self._clients]
+
     async def reports(self) -> list[tuple[int, dict[str, Any]]]:
-        """Return the status and the body that each replica answers now."""
+        """Return the status and the body that each replica answers now; fail if they are not what the contract says."""
         answers = [await client.get("/health/mcp") for client in self._clients]
-        return [(answer.status_code, answer.json()) for answer in answers]
+        told = [(answer.status_code, answer.json()) for answer in answers]
+        for status, report in told:
+            check_answer(status, report)
+        return told
 
     async def words(self) -> list[dict[str, str]]:
         """Return of each replica, by server, `connected` or why it is not."""

@@ -6,7 +6,6 @@ import random
 from collections.abc import Collection, Iterator
 from typing import Any
 
-import jsonschema_rs
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -22,6 +21,7 @@ from services.health.state import (
     WorkerFinding,
     report_health,
 )
+from tests.support.health_contract import CONTRACT, NINE_WORDS
 
 NOW = 1_705_744_800.0  # 2024-01-20T10:00:00Z
 
@@ -58,50 +58,6 @@ def states(draw: st.DrawFn) -> tuple[list[str], Known]:
         cache=draw(CACHES),
     )
     return servers, known
-
-
-def exactly(**properties: Any) -> dict[str, Any]:
-    """The schema of an object with these fields and no other."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-MOMENT = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"}
-NINE_WORDS = [
-    "Connection timeout",
-    "Connection refused",
-    "Process exited",
-    "Protocol error",
-    "Not responding",
-    "Circuit open",
-    "No live worker",
-    "Maintenance",
-    "Bus unreachable",
-]
-CONTRACT = jsonschema_rs.validator_for(
-    exactly(
-        status={"enum": ["healthy", "degraded", "unhealthy"]},
-        mcp_servers={
-            "type": "object",
-            "additionalProperties": {
-                "oneOf": [
-                    exactly(
-                        status={"const": "connected"}, latency_ms={"type": "integer", "minimum": 0}, last_check=MOMENT
-                    ),
-                    exactly(status={"const": "disconnected"}, error={"enum": NINE_WORDS}, last_check=MOMENT),
-                ]
-            },
-        },
-        cache_stats=exactly(
-            hit_rate={"type": "number", "minimum": 0, "maximum": 1}, entries={"type": "integer", "minimum": 0}
-        ),
-    )
-)
-"""SPEC §5, written down a second time."""
 
 
 def answered(servers: Collection[str], known: Known) -> Any:
@@ -165,7 +121,7 @@ def at(report: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
 
 
 def test_the_words_are_the_nine_of_the_contract_and_those_of_workers_are_among_them() -> None:
-    assert [reason.value for reason in Reason] == NINE_WORDS
+    assert [reason.value for reason in Reason] == list(NINE_WORDS)
     assert {fault.value for fault in ServerFault} <= set(NINE_WORDS)
 
 
