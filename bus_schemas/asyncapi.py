@@ -34,6 +34,7 @@ _INFO: Document = {
         {"name": "orchestrator", "description": "Answers queries; chooses server, version and attempt."},
         {"name": "worker", "description": "Holds the session with one version of one MCP server."},
         {"name": "admin", "description": "Shows and steers the fleet."},
+        {"name": "supervisor", "description": "Owns the processes of one machine: `busbar up`."},
     ],
 }
 _SERVERS: Document = {
@@ -134,6 +135,44 @@ def _channels() -> Document:
         "breaker_event_reply": _replies("breaker_acknowledged"),
         "breakers": _channel(subjects.BREAKERS, "Every orchestrator is asked what it knows.", "ask_breakers"),
         "breakers_reply": _replies("breakers_told"),
+        "rollout_event": _channel(
+            subjects.rollout_event(_SERVER),
+            f"Which share each version of a server gets; subscribe to `{subjects.ROLLOUT_EVENTS}` for all.",
+            "rollout_weights",
+        ),
+        "rollout_event_reply": _replies("rollout_acknowledged"),
+        "rollouts": _channel(subjects.ROLLOUTS, "Every orchestrator and admin service is asked.", "ask_rollouts"),
+        "rollouts_reply": _replies("rollouts_told"),
+        "config": _channel(
+            subjects.CONFIG,
+            "Orchestrators, health and admin, and workers without a supervisor, each read their own file anew.",
+            "prepare_config",
+            "apply_config",
+        ),
+        "config_reply": _replies("config_prepared", "config_applied"),
+        "worker_config": _channel(
+            subjects.WORKER_CONFIG, "Every worker reads its file anew, once the others have.", "apply_config"
+        ),
+        "worker_config_reply": _replies("config_applied"),
+        "supervisor": _channel(
+            subjects.SUPERVISOR,
+            "Orders to the supervisors of `busbar up`. Nobody there: NATS answers status 503 at once.",
+            "prepare_config",
+            "apply_config",
+            "deploy_server",
+            "stop_version",
+        ),
+        "supervisor_reply": _replies("config_prepared", "config_applied", "deployment_answer", "acknowledged"),
+        "maintenance_event": _channel(
+            subjects.maintenance_event(_SERVER),
+            f"Which server an operator takes out; subscribe to `{subjects.MAINTENANCE_EVENTS}` for all.",
+            "maintenance_changed",
+        ),
+        "maintenance_event_reply": _replies("maintenance_acknowledged"),
+        "maintenance": _channel(
+            subjects.MAINTENANCE, "Every orchestrator, health and admin service is asked.", "ask_maintenance"
+        ),
+        "maintenance_reply": _replies("maintenance_told"),
         "discovery": _channel(subjects.service_verb(_VERB), f"{srv} Asks all.", "discover"),
         "discovery_of_server": _channel(
             subjects.service_verb(_VERB, _SERVER), f"{srv} Asks the workers of one server.", "discover"
@@ -254,6 +293,86 @@ def _operations() -> Document:
         ),
         "tellBreakers": _operation(
             "orchestrator", "receive", "breakers", "Tell what is known.", reply=("breakers_reply", "breakers_told")
+        ),
+        "setWeights": _operation(
+            "admin",
+            "send",
+            "rollout_event",
+            "Set the shares of a server's versions; every orchestrator acknowledges it.",
+            reply=("rollout_event_reply", "rollout_acknowledged"),
+        ),
+        "obeyWeights": _operation(
+            "orchestrator",
+            "receive",
+            "rollout_event",
+            "Deal queries out by these shares, and acknowledge that.",
+            reply=("rollout_event_reply", "rollout_acknowledged"),
+        ),
+        "tellRollouts": _operation(
+            "orchestrator",
+            "receive",
+            "rollouts",
+            "Tell what is known; admin services do, too.",
+            reply=("rollouts_reply", "rollouts_told"),
+        ),
+        "orderConfig": _operation(
+            "admin",
+            "send",
+            "config",
+            "Ask what would be put into force; if all say the same, order it.",
+            reply=("config_reply", "config_prepared", "config_applied"),
+        ),
+        "followConfig": _operation(
+            "orchestrator",
+            "receive",
+            "config",
+            "Say what the file says, or put it into force; so do health and admin services.",
+            reply=("config_reply", "config_prepared", "config_applied"),
+        ),
+        "orderWorkerConfig": _operation(
+            "admin",
+            "send",
+            "worker_config",
+            "Order workers to go by their file.",
+            reply=("worker_config_reply", "config_applied"),
+        ),
+        "followWorkerConfig": _operation(
+            "worker", "receive", "worker_config", "Go by the file.", reply=("worker_config_reply", "config_applied")
+        ),
+        "orderSupervisor": _operation(
+            "admin",
+            "send",
+            "supervisor",
+            "Reload; `busbar deploy` sends the other orders.",
+            reply=("supervisor_reply", "config_prepared", "config_applied", "deployment_answer", "acknowledged"),
+        ),
+        "obeySupervisorOrder": _operation(
+            "supervisor",
+            "receive",
+            "supervisor",
+            "Start, replace and stop workers and servers.",
+            reply=("supervisor_reply", "config_prepared", "config_applied", "deployment_answer", "acknowledged"),
+        ),
+        "orderMaintenance": _operation(
+            "admin",
+            "send",
+            "maintenance_event",
+            "Take a server out, or put it back; every orchestrator acknowledges it.",
+            reply=("maintenance_event_reply", "maintenance_acknowledged"),
+        ),
+        "followMaintenance": _operation(
+            "orchestrator",
+            "receive",
+            "maintenance_event",
+            "Let no query reach a server that is out, and acknowledge that; health services only follow.",
+            reply=("maintenance_event_reply", "maintenance_acknowledged"),
+        ),
+        "tellMaintenance": _operation(
+            "orchestrator",
+            "receive",
+            "maintenance",
+            "Tell what is known; health and admin services do, too.",
+            reply=("maintenance_reply", "maintenance_told"),
         ),
         **{
             name: _operation("worker", "receive", channel, summary, reply=("discovery_reply", *discovery_replies))

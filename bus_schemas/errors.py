@@ -36,13 +36,29 @@ class ErrorCode(StrEnum):
     RESULT_TOO_LARGE = "result_too_large"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     IDEMPOTENCY_UNAVAILABLE = "idempotency_unavailable"
+    INVALID_CONFIG = "invalid_config"
     STORE_UNAVAILABLE = "store_unavailable"
     BUS_UNAVAILABLE = "bus_unavailable"
     AUDIT_UNAVAILABLE = "audit_unavailable"
+    WORKER_NOT_FOUND = "worker_not_found"
+    VERSION_NOT_FOUND = "version_not_found"
+    ROLLOUT_NOT_FOUND = "rollout_not_found"
+    ROLLOUT_CONFLICT = "rollout_conflict"
     INTERNAL = "internal"
 
 
-OF_ADMIN = frozenset({ErrorCode.STORE_UNAVAILABLE, ErrorCode.BUS_UNAVAILABLE, ErrorCode.AUDIT_UNAVAILABLE})
+OF_ADMIN = frozenset(
+    {
+        ErrorCode.INVALID_CONFIG,
+        ErrorCode.STORE_UNAVAILABLE,
+        ErrorCode.BUS_UNAVAILABLE,
+        ErrorCode.AUDIT_UNAVAILABLE,
+        ErrorCode.WORKER_NOT_FOUND,
+        ErrorCode.VERSION_NOT_FOUND,
+        ErrorCode.ROLLOUT_NOT_FOUND,
+        ErrorCode.ROLLOUT_CONFLICT,
+    }
+)
 """The codes that only the admin service tells."""
 
 
@@ -127,6 +143,9 @@ ERRORS: dict[ErrorCode, ErrorMeaning] = {
     ErrorCode.IDEMPOTENCY_UNAVAILABLE: ErrorMeaning(
         503, "Idempotency unavailable", "The store of idempotency keys cannot be reached.", _RETRY, "no"
     ),
+    ErrorCode.INVALID_CONFIG: ErrorMeaning(
+        422, "Invalid configuration", "It cannot be put into force, nothing was changed; see errors.", _NO_RETRY, "no"
+    ),
     ErrorCode.STORE_UNAVAILABLE: ErrorMeaning(
         503, "Store unavailable", "The shared store cannot be reached; nothing is claimed.", _RETRY, "no"
     ),
@@ -135,6 +154,21 @@ ERRORS: dict[ErrorCode, ErrorMeaning] = {
     ),
     ErrorCode.AUDIT_UNAVAILABLE: ErrorMeaning(
         503, "Audit unavailable", "The audit log cannot be written; nothing was changed.", _RETRY, "no"
+    ),
+    ErrorCode.WORKER_NOT_FOUND: ErrorMeaning(404, "Worker not found", "No live worker has that id.", _NO_RETRY, "no"),
+    ErrorCode.VERSION_NOT_FOUND: ErrorMeaning(
+        404, "Version not found", "No worker of that version of the server lives.", _NO_RETRY, "no"
+    ),
+    ErrorCode.ROLLOUT_NOT_FOUND: ErrorMeaning(
+        404, "Rollout not found", "There is no rollout of that id, or it was long ago.", _NO_RETRY, "no"
+    ),
+    ErrorCode.ROLLOUT_CONFLICT: ErrorMeaning(
+        409,
+        "Rollout conflict",
+        "A rollout of this server is under way, the version has its queries already, "
+        "or the rollout is not in a state for that.",
+        _NO_RETRY,
+        "no",
     ),
     ErrorCode.INTERNAL: ErrorMeaning(500, "Internal error", "A fault of the gateway.", _NO_RETRY, "maybe"),
 }
@@ -147,6 +181,7 @@ class FieldError(BaseModel):
 
     pointer: str = Field(examples=["/arguments/alias"])
     keyword: str = Field(examples=["required"])
+    detail: str | None = Field(default=None, description="What is wrong, in words; only of a configuration.")
 
 
 class Problem(BaseModel):

@@ -3,11 +3,22 @@
 from bus_schemas.breakers import ADMIN, AskBreakers, BreakerAcknowledged, BreakerChanged, BreakerState, BreakersTold
 from bus_schemas.cache import CacheFlushed, FlushAcknowledged
 from bus_schemas.calls import CallHeaders, CancelCall, ChunkHeaders, ErrorHeaders, ResultHeaders
+from bus_schemas.config import (
+    ApplyConfig,
+    ConfigApplied,
+    ConfigPrepared,
+    DeploymentAnswer,
+    DeployServer,
+    PrepareConfig,
+    StopVersion,
+)
 from bus_schemas.control import Acknowledged, DescribeWorker, DrainWorker, FindState, StateFound
 from bus_schemas.digests import caller_digest, state_digest
 from bus_schemas.errors import ERRORS, ErrorCode, FieldError, Problem
+from bus_schemas.maintenance import AskMaintenance, MaintenanceAcknowledged, MaintenanceChanged, MaintenanceTold
 from bus_schemas.queries import Answer, CacheMode, CacheUse, Query, Timing
-from bus_schemas.replicas import OrchestratorHeartbeat, OrchestratorLeft
+from bus_schemas.replicas import OrchestratorHeartbeat, OrchestratorLeft, VersionCounts
+from bus_schemas.rollouts import AskRollouts, RolloutAcknowledged, RolloutsTold, RolloutWeights
 from bus_schemas.workers import (
     Catalogue,
     ServerFault,
@@ -151,7 +162,7 @@ WORKER_HEARTBEAT = WorkerHeartbeat(
     fault=ServerFault.CONNECTION_REFUSED,
     callers=[caller_digest("analytics")],
 )
-WORKER_DRAINING = WorkerDraining(server=_SERVER, version=_VERSION, instance=_INSTANCE)
+WORKER_DRAINING = WorkerDraining(server=_SERVER, version=_VERSION, instance=_INSTANCE, by_order=True)
 WORKER_LEFT = WorkerLeft(server=_SERVER, version=_VERSION, instance=_INSTANCE, answered=1204)
 
 _ORCHESTRATOR = "c4k1vdq7x2m9"
@@ -159,7 +170,15 @@ CACHE_FLUSHED = CacheFlushed(server=_SERVER, target="resolve_product")
 WHOLE_CACHE_FLUSHED = CacheFlushed()
 FLUSH_ACKNOWLEDGED = FlushAcknowledged(instance=_ORCHESTRATOR)
 ORCHESTRATOR_HEARTBEAT = OrchestratorHeartbeat(
-    instance=_ORCHESTRATOR, started_at=1_705_744_700.25, cache_hits=930, cache_misses=310
+    instance=_ORCHESTRATOR,
+    started_at=1_705_744_700.25,
+    cache_hits=930,
+    cache_misses=310,
+    versions=[
+        VersionCounts(
+            server=_SERVER, version=_VERSION, requests=60, errors=1, latencies={8: 57, 20: 3}, in_flight={30: 2}
+        )
+    ],
 )
 ORCHESTRATOR_LEFT = OrchestratorLeft(instance=_ORCHESTRATOR)
 
@@ -186,3 +205,53 @@ SERVER_ISOLATED = BreakerChanged(
 BREAKER_ACKNOWLEDGED = BreakerAcknowledged(instance=_ORCHESTRATOR)
 ASK_BREAKERS = AskBreakers()
 BREAKERS_TOLD = BreakersTold(instance=_ORCHESTRATOR, breakers=[BREAKER_OPENED, SERVER_ISOLATED])
+
+_ADMIN = "d2c4k1vq7x9m"
+ROLLOUT_WEIGHTS = RolloutWeights(
+    server=_SERVER,
+    weights={"1.1.0": 90, _VERSION: 10},
+    under_way=True,
+    epoch=1_705_744_800_000,
+    updated_at=1_705_744_800.25,
+    by=_ADMIN,
+)
+ROLLOUT_ACKNOWLEDGED = RolloutAcknowledged(instance=_ORCHESTRATOR)
+ASK_ROLLOUTS = AskRollouts()
+ROLLOUTS_TOLD = RolloutsTold(instance=_ORCHESTRATOR, words=[ROLLOUT_WEIGHTS])
+
+SERVER_TAKEN_OUT = MaintenanceChanged(
+    server=_SERVER,
+    is_out=True,
+    until=1_705_752_000.0,
+    reason="its database is being moved",
+    epoch=1_705_744_800_000,
+    updated_at=1_705_744_800.25,
+    by=_ADMIN,
+)
+SERVER_PUT_BACK = MaintenanceChanged(
+    server=_SERVER, is_out=False, epoch=1_705_748_400_000, updated_at=1_705_748_400.5, by=_ADMIN
+)
+MAINTENANCE_ACKNOWLEDGED = MaintenanceAcknowledged(instance=_ORCHESTRATOR)
+ASK_MAINTENANCE = AskMaintenance()
+MAINTENANCE_TOLD = MaintenanceTold(instance=_ORCHESTRATOR, words=[SERVER_TAKEN_OUT])
+
+_DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+PREPARE_CONFIG = PrepareConfig()
+CONFIG_PREPARED = ConfigPrepared(
+    instance=_ORCHESTRATOR,
+    service="orchestrator",
+    digest=_DIGEST,
+    added=["files_mcp"],
+    removed=["notes_mcp"],
+    changed=[_SERVER],
+    undeployed=[],
+)
+CONFIG_REFUSED = ConfigPrepared(
+    instance=_ORCHESTRATOR, service="orchestrator", problems=["servers.files_mcp.timeout_s: must be a valid number"]
+)
+APPLY_CONFIG = ApplyConfig(digest=_DIGEST)
+CONFIG_APPLIED = ConfigApplied(instance=_ORCHESTRATOR, service="orchestrator")
+_SUPERVISOR = "s7c4k1vq2x9m"
+DEPLOY_SERVER = DeployServer(server=_SERVER, config_file="/etc/busbar/busbar.yaml")
+DEPLOYMENT_ANSWER = DeploymentAnswer(instance=_SUPERVISOR, from_version="1.1.0", to_version=_VERSION, workers=2)
+STOP_VERSION = StopVersion(server=_SERVER, version=_VERSION)

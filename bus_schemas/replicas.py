@@ -5,7 +5,21 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, TypeAdapter
 
 from bus_schemas.envelope import Message
-from bus_schemas.names import InstanceId
+from bus_schemas.names import InstanceId, ServerName, Version
+
+Counts = dict[NonNegativeInt, NonNegativeInt]
+"""How many, by bucket of `bus_schemas.latencies`; the empty ones are left out."""
+
+
+class VersionCounts(Message):
+    """What an orchestrator has counted of one version of a server since it began to count the server's versions."""
+
+    server: ServerName
+    version: Version
+    requests: NonNegativeInt = Field(default=0, description="Queries for which it was called, and which are over.")
+    errors: NonNegativeInt = Field(default=0, description="Those that ended with a code ≥ 500 or as `tool_error`.")
+    latencies: Counts = Field(default_factory=dict, description="How long these took.")
+    in_flight: Counts = Field(default_factory=dict, description="How long those that are not over have taken so far.")
 
 
 class OrchestratorHeartbeat(Message):
@@ -16,6 +30,9 @@ class OrchestratorHeartbeat(Message):
     started_at: float = Field(description="Seconds since 1970.")
     cache_hits: NonNegativeInt = Field(default=0, description="Queries answered from the cache since the start.")
     cache_misses: NonNegativeInt = Field(default=0, description="Look-ups that found nothing since the start.")
+    versions: list[VersionCounts] = Field(
+        default_factory=list, description="Of servers with a rollout under way or several live versions; at most 64."
+    )
 
 
 class OrchestratorLeft(Message):

@@ -11,6 +11,18 @@ CACHE_EVENTS = "mcp.v1.event.cache"
 BREAKER_EVENTS = "mcp.v1.event.breaker.*"
 BREAKERS = "mcp.v1.control.breakers"
 """Where every orchestrator is asked what it knows of breakers."""
+CONFIG = "mcp.v1.control.config"
+"""Where orchestrators, health, admin, and workers without a supervisor, are told to read their configuration anew."""
+WORKER_CONFIG = "mcp.v1.control.worker_config"
+"""Where workers are told to put it into force, once the supervisor has written it for them."""
+SUPERVISOR = "mcp.v1.control.supervisor"
+"""Where the supervisors of `busbar up` take orders."""
+ROLLOUT_EVENTS = "mcp.v1.event.rollout.*"
+ROLLOUTS = "mcp.v1.control.rollouts"
+"""Where whoever follows rollouts is asked what it knows of weights."""
+MAINTENANCE_EVENTS = "mcp.v1.event.maintenance.*"
+MAINTENANCE = "mcp.v1.control.maintenance"
+"""Where whoever follows maintenance is asked what it knows."""
 
 
 def call(server: str, version: str) -> str:
@@ -51,6 +63,16 @@ def orchestrator_event(instance: str) -> str:
 def breaker_event(server: str) -> str:
     """Where is said what becomes of the breakers of one server."""
     return f"mcp.v1.event.breaker.{server}"
+
+
+def rollout_event(server: str) -> str:
+    """Where is said which share each version of one server gets."""
+    return f"mcp.v1.event.rollout.{server}"
+
+
+def maintenance_event(server: str) -> str:
+    """Where is said that an operator has taken a server out, or put it back."""
+    return f"mcp.v1.event.maintenance.{server}"
 
 
 def service_verb(verb: str, server: str = "", instance: str = "") -> str:

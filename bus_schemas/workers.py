@@ -87,6 +87,9 @@ class WorkerDraining(_AboutWorker):
     """The worker takes no new calls after this; it finishes those it has."""
 
     event: Literal["draining"] = "draining"
+    by_order: bool = Field(
+        default=False, description="Whether a DrainWorker was obeyed: its supervisor is not to start it again."
+    )
 
 
 class WorkerLeft(_AboutWorker):

@@ -6,27 +6,45 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from services.admin import api, cache_api
+from services.admin import breakers_api, cache_api, config_api, maintenance_api, servers_api, workers_api
 from services.admin.access import Access
 from services.admin.audit import Audit
+from services.admin.breakers import BreakerControl
 from services.admin.cache import CacheControl
+from services.admin.known_servers import KnownServers
+from services.admin.maintenance import MaintenanceControl
+from services.admin.reloading import ConfigControl
+from services.admin.rollouts import api as rollouts_api
+from services.admin.rollouts.book import RolloutBook
+from services.admin.rollouts.control import RolloutControl
+from services.admin.rollouts.driver import Driver, driving
+from services.admin.rollouts.survey import Fleetwatch
+from services.admin.rollouts.telling import Telling
+from services.admin.servers import Servers
 from services.admin.settings import AdminSettings
 from services.admin.state import AdminState
+from services.admin.workers import WorkerControl
 from services.runtime.auth.ring import KeyRing
+from services.runtime.breakers import BreakerWords, following_breakers
 from services.runtime.bus import open_bus, open_inbox
 from services.runtime.bus.metrics import BusMetrics
-from services.runtime.config.file import load_policy
+from services.runtime.config.file import config_path, load_policy
+from services.runtime.config.following import following_config
+from services.runtime.config.policy import LivePolicy
 from services.runtime.fleet import open_fleet
 from services.runtime.http import create_service
 from services.runtime.lifecycle import Lifecycle, new_instance_id
+from services.runtime.maintenance import MaintenanceWords, following_maintenance
 from services.runtime.metrics import new_registry
 from services.runtime.replicas import open_replicas
+from services.runtime.rollouts import RolloutWords, following_rollouts
 from services.runtime.store import open_store
 
 
 def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
     """Return the admin service's app; nothing is opened before its lifespan."""
-    policy = load_policy(settings.config)
+    config = config_path(settings.config)
+    policy = LivePolicy.of_start(load_policy(config))
     registry = new_registry()
     bus_metrics = BusMetrics(registry)
     access = Access(None if settings.keys_file is None else KeyRing(settings.keys_file))
@@ -34,6 +52,7 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         url, instance = settings.nats_url.get_secret_value(), new_instance_id()
+        breaker_words, maintenance_words, rollout_words = BreakerWords(), MaintenanceWords(), RolloutWords()
         async with (
             life,
             open_bus(url, service="admin", instance=instance, life=life) as bus,
@@ -41,17 +60,34 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
             open_fleet(bus, inbox, life) as fleet,
             open_replicas(bus, inbox, life) as replicas,
             open_store(settings.store_url, life) as store,
+            following_config(bus, policy, config, instance=instance, service="admin"),
+            following_breakers(bus, inbox, breaker_words),
+            following_maintenance(bus, inbox, store, life, maintenance_words, instance=instance),
+            following_rollouts(bus, inbox, store, life, rollout_words, instance=instance),
         ):
             bus_metrics.watch(bus)
-            yield {
-                "admin": AdminState(
-                    access=access,
-                    audit=Audit(settings.audit_path, instance),
-                    fleet=fleet,
-                    cache=CacheControl(store, replicas, fleet, policy),
-                ),
-                "readiness": lambda: None if bus.connected else "the bus is away",
-            }
+            fleet.on_serving(lambda report: breaker_words.permit_probe(report.server, report.version))
+            known = KnownServers(policy, fleet)
+            workers = WorkerControl(fleet, inbox)
+            breakers = BreakerControl(breaker_words, inbox, replicas, fleet, known)
+            book = RolloutBook(store)
+            watch = Fleetwatch(fleet, replicas, rollout_words, breaker_words)
+            telling = Telling(store, rollout_words, replicas, workers, instance=instance)
+            async with driving(Driver(book, telling, watch, instance=instance), life):
+                yield {
+                    "admin": AdminState(
+                        access=access,
+                        audit=Audit(settings.audit_path, instance),
+                        servers=Servers(known, workers, breakers, maintenance_words),
+                        workers=workers,
+                        breakers=breakers,
+                        maintenance=MaintenanceControl(maintenance_words, replicas, store, known, instance=instance),
+                        cache=CacheControl(store, replicas, known, policy),
+                        config=ConfigControl(bus, inbox, fleet, replicas, config),
+                        rollouts=RolloutControl(book, telling, watch, known),
+                    ),
+                    "readiness": lambda: None if bus.connected else "the bus is away",
+                }
 
     app = create_service(
         "Busbar admin",
@@ -60,6 +96,18 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
         registry=registry,
         names=settings.names,
     )
-    for router in (api.router, cache_api.reading, cache_api.changing):
+    for router in (
+        servers_api.router,
+        maintenance_api.router,
+        workers_api.reading,
+        workers_api.changing,
+        breakers_api.reading,
+        breakers_api.changing,
+        cache_api.reading,
+        cache_api.changing,
+        config_api.router,
+        rollouts_api.reading,
+        rollouts_api.changing,
+    ):
         app.include_router(router)
     return app

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -46,10 +47,19 @@ class AuditedRoute(APIRoute):
                 log.exception("audit log cannot be written, nothing is changed")
                 return problem_response(AuditUnavailableError(), attempt.id)
             response, outcome = await _attempt(handle, request, attempt.id)
-            await _tell_outcome(state.audit, attempt, outcome)
+            await _tell_outcome(state.audit, _completed(attempt, request), outcome)
             return response
 
         return handle_audited
+
+
+def audit_also(request: Request, **target: str) -> None:
+    """Add to the target of what is attempted what only the body says; it stands in the line of the outcome."""
+    request.state.audited_also = target
+
+
+def _completed(attempt: Attempt, request: Request) -> Attempt:
+    return replace(attempt, target={**attempt.target, **getattr(request.state, "audited_also", {})})
 
 
 async def _attempt(handle: Handler, request: Request, request_id: str) -> tuple[Response, str]:

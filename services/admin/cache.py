@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from bus_schemas import subjects
 from bus_schemas.cache import CacheFlushed
 from services.admin.errors import FleetUnavailableError, StoreUnavailableError
+from services.admin.known_servers import KnownServers
 from services.runtime.bus import BusAwayError
 from services.runtime.config.policy import Policy
-from services.runtime.errors import ServerNotFoundError
-from services.runtime.fleet import Fleet
 from services.runtime.replicas import Acknowledgements, CacheCounts, Replicas
 from services.runtime.store import Store, StoreError
 from services.runtime.store.cache_book import clear, count
@@ -36,10 +35,10 @@ class Flush:
 class CacheControl:
     """Counts and clears."""
 
-    def __init__(self, store: Store, replicas: Replicas, fleet: Fleet, policy: Policy) -> None:
+    def __init__(self, store: Store, replicas: Replicas, known: KnownServers, policy: Policy) -> None:
         self._store = store
         self._replicas = replicas
-        self._fleet = fleet
+        self._known = known
         self._policy = policy
 
     async def statistics(self) -> CacheStatistics:
@@ -62,8 +61,8 @@ class CacheControl:
             FleetUnavailableError: the bus is away. Nothing was cleared, and nobody told.
             StoreUnavailableError: the store does not answer. Nothing is claimed, and nobody was told.
         """
-        if scope.server is not None and not self._knows(scope.server):
-            raise ServerNotFoundError
+        if scope.server is not None:
+            self._known.check(scope.server)
         try:
             await self._replicas.completed()
         except BusAwayError as error:
@@ -79,6 +78,3 @@ class CacheControl:
             return await self._replicas.tell(subjects.CACHE_EVENTS, flushed.encode())
         except BusAwayError:  # it went away since: what is done is done, and nobody has heard of it
             return Acknowledgements(by=[], missing=sorted(self._replicas.instances()))
-
-    def _knows(self, server: str) -> bool:
-        return server in self._policy.servers or self._fleet.was_seen(server)

@@ -4,10 +4,17 @@ NotExecutedError               (runtime.errors) certainly nothing was changed
 ├── StoreUnavailableError      the shared store does not answer, or there is none
 ├── FleetUnavailableError      the bus is away, so nobody can be told
 └── AuditUnavailableError      the audit log cannot be written, and nothing is changed without it
+
+RefusedError                   (runtime.errors) asking again cannot help
+├── WorkerNotFoundError        no live worker has that id
+├── VersionNotFoundError       no worker of that version of the server lives
+├── RolloutNotFoundError       there is no rollout of that id
+├── RolloutConflictError       it does not go together with the server's rollouts as they stand
+└── InvalidConfigError         a configuration file is not valid, or not all processes have the same
 """
 
 from bus_schemas.errors import ErrorCode
-from services.runtime.errors import NotExecutedError
+from services.runtime.errors import NotExecutedError, RefusedError
 
 
 class StoreUnavailableError(NotExecutedError):
@@ -26,3 +33,33 @@ class AuditUnavailableError(NotExecutedError):
     """The audit log cannot be written, and nothing is changed without it."""
 
     code = ErrorCode.AUDIT_UNAVAILABLE
+
+
+class WorkerNotFoundError(RefusedError):
+    """No live worker has that id."""
+
+    code = ErrorCode.WORKER_NOT_FOUND
+
+
+class VersionNotFoundError(RefusedError):
+    """No worker of that version of the server lives."""
+
+    code = ErrorCode.VERSION_NOT_FOUND
+
+
+class RolloutNotFoundError(RefusedError):
+    """There is no rollout of that id."""
+
+    code = ErrorCode.ROLLOUT_NOT_FOUND
+
+
+class RolloutConflictError(RefusedError):
+    """Another one is under way, the version has its queries already, or this one does not take that order now."""
+
+    code = ErrorCode.ROLLOUT_CONFLICT
+
+
+class InvalidConfigError(RefusedError):
+    """A configuration file is not valid, or not all processes have the same; `errors` says which and why."""
+
+    code = ErrorCode.INVALID_CONFIG

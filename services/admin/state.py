@@ -8,9 +8,14 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from services.admin.access import Access
 from services.admin.audit import Audit
+from services.admin.breakers import BreakerControl
 from services.admin.cache import CacheControl
+from services.admin.maintenance import MaintenanceControl
+from services.admin.reloading import ConfigControl
+from services.admin.rollouts.control import RolloutControl
+from services.admin.servers import Servers
+from services.admin.workers import WorkerControl
 from services.runtime.auth.principals import Principal
-from services.runtime.fleet import Fleet
 
 _KEY = HTTPBearer(auto_error=False, scheme_name="key", description="A key with the scope `admin`.")
 
@@ -21,8 +26,13 @@ class AdminState:
 
     access: Access
     audit: Audit
-    fleet: Fleet
+    servers: Servers
+    workers: WorkerControl
+    breakers: BreakerControl
+    maintenance: MaintenanceControl
     cache: CacheControl
+    config: ConfigControl
+    rollouts: RolloutControl
 
 
 def state_of(request: Request) -> AdminState:

@@ -6,6 +6,8 @@ lazy          imports a command's module when the command is used
 query         asks a tool, a resource or a prompt → arguments, http_client, answers
 tools         what the servers offer → http_client, tables
 status        the fleet at a glance → snapshot (what the services tell), fleet_view (its rows), watching
+rollout       moves traffic from one version to another → rollouts (what the admin service tells), rollout_view
+deploy        a new version beside the old one, then its rollout → supervisors (orders over the bus), rollouts
 keys, config  the keys file and busbar.yaml → runtime.auth, runtime.config
 up            the whole system on one machine → becoming
 orchestrator, health, admin, worker   → becoming: the process turns into the service

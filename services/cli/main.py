@@ -20,6 +20,10 @@ class Commands(LazyGroup):
         "query": Entry("services.cli.query:query", "Ask a tool, a resource or a prompt of a server."),
         "tools": Entry("services.cli.tools:tools", "List the tools that the servers offer."),
         "status": Entry("services.cli.status:status", "Show how the servers, workers and processes are."),
+        "deploy": Entry(
+            "services.cli.deploy:deploy", "Bring up a new version of a server, and move the traffic to it."
+        ),
+        "rollout": Entry("services.cli.rollout:app", "Move a server's traffic from one version to another, in steps."),
         "cache": Entry("services.cli.cache:app", "Show what the cache holds, or clear it."),
         "keys": Entry("services.cli.keys:app", "Add, list and revoke the keys of callers."),
         "config": Entry("services.cli.config:app", "Check the configuration, or print what of it is public."),

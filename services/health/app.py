@@ -1,7 +1,6 @@
 """Builds the health service, which answers from its first moment: with what is known of the fleet, once it is."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,35 +16,43 @@ from services.health.settings import HealthSettings
 from services.runtime.breakers import BreakerWords, following_breakers
 from services.runtime.bus import BusAwayError, open_bus, open_inbox
 from services.runtime.bus.metrics import BusMetrics
-from services.runtime.config.file import load_policy
+from services.runtime.config.file import config_path, load_policy
+from services.runtime.config.following import following_config
+from services.runtime.config.policy import LivePolicy
+from services.runtime.garbage import spare_collector
 from services.runtime.http import create_service
 from services.runtime.lifecycle import Lifecycle, new_instance_id
+from services.runtime.maintenance import MaintenanceWords, following_maintenance
 from services.runtime.metrics import new_registry
 from services.runtime.replicas import open_replicas
-from services.runtime.store import open_store
+from services.runtime.store import Store, open_store
 
 
 def create_app(settings: HealthSettings, life: Lifecycle) -> FastAPI:
     """Return the health service's app; nothing is opened before its lifespan."""
-    monitor = HealthMonitor(load_policy(settings.config))
+    config = config_path(settings.config)
+    policy = LivePolicy.of_start(load_policy(config))
+    monitor = HealthMonitor(policy)
 
-    async def watch_fleet() -> None:
+    async def watch_fleet(store: Store) -> None:
         url, instance = settings.nats_url.get_secret_value(), new_instance_id()
-        breakers = BreakerWords()
+        breakers, maintenance = BreakerWords(), MaintenanceWords()
         try:
             async with (
                 open_bus(url, service="health", instance=instance, life=life, connect_timeout_s=None) as bus,
                 open_inbox(bus) as inbox,
                 open_replicas(bus, inbox, life) as replicas,
                 open_roll(bus, inbox, life) as fleet,
+                following_config(bus, policy, config, instance=instance, service="health"),
                 following_breakers(bus, inbox, breakers),
+                following_maintenance(bus, inbox, store, life, maintenance, instance=instance),
             ):
                 # From here on, for those heard before have not just begun to serve. The orchestrators do the same.
                 fleet.on_serving(lambda report: breakers.permit_probe(report.server, report.version))
                 hearing = Hearing(bus)
                 life.start(hearing.ask(), name="hearing")
                 bus_metrics.watch(bus)
-                monitor.watch(Sources(hearing, fleet, replicas, breakers))
+                monitor.watch(Sources(hearing, fleet, replicas, breakers, maintenance))
                 await asyncio.Event().wait()  # until the lifecycle ends it
         except BusAwayError:
             if not life.stopping.is_set():
@@ -58,11 +65,9 @@ def create_app(settings: HealthSettings, life: Lifecycle) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         async with life, open_store(settings.store_url, life) as store:
-            life.start(watch_fleet(), name="fleet")
+            life.start(watch_fleet(store), name="fleet")
             life.start(monitor.count_entries(store), name="cache-entries")
-            # Looking through all that was imported takes the collector a tenth of a second: once is enough.
-            gc.collect()
-            gc.freeze()
+            spare_collector()
             yield {"monitor": monitor, "readiness": readiness}
 
     registry = new_registry()

@@ -11,6 +11,7 @@ from services.health.state import CacheStats, HealthReport, Known, Status, Worke
 from services.runtime.breakers import BreakerWords
 from services.runtime.config.policy import Policy
 from services.runtime.fleet import Fleet
+from services.runtime.maintenance import MaintenanceWords
 from services.runtime.replicas import Replicas
 from services.runtime.store import Store, StoreError
 from services.runtime.store.cache_book import count
@@ -28,6 +29,7 @@ class Sources:
     fleet: Fleet
     replicas: Replicas
     breakers: BreakerWords
+    maintenance: MaintenanceWords
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class HealthMonitor:
             findings,
             is_bus_up=sources.hearing.is_up,
             open_circuits=_open_circuits(sources, findings, self._clock()),
+            in_maintenance=sources.maintenance.out(),
             cache=CacheStats(hit_rate=sources.replicas.cache_counts().hit_rate, entries=self._entries),
         )
 

@@ -21,6 +21,7 @@ routing     which servers may answer, in which order (pure)
 catalogue   what live workers offer, by server and version
 arguments   a tool's input schema, compiled once
 schema_cost how much work a schema can make (pure)
+taken_out   servers that an operator has taken out are not asked
 attempts    one server is asked: which version, which worker, who next → answers
 answers     one version's answer: arguments checked, looked up in cache/, else called inside breaker/ → dispatch
 cache/      answers that are given again

@@ -38,19 +38,27 @@ from services.orchestrator.query import QueryService
 from services.orchestrator.query_log import open_query_log
 from services.orchestrator.repeating import Repeats
 from services.orchestrator.retry_budget import RetryBudget
+from services.orchestrator.rollouts import RolloutMetrics
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.state import OrchestratorState
+from services.orchestrator.taken_out import TakenOut
+from services.orchestrator.tallies import VersionTallies
 from services.runtime.auth.authentication import anonymous_caller, authenticate
 from services.runtime.auth.principals import BUS, Principal
 from services.runtime.auth.ring import KeyRing
 from services.runtime.breakers import BreakerWords
 from services.runtime.bus import Bus, open_bus, open_inbox
 from services.runtime.bus.metrics import BusMetrics
-from services.runtime.config.file import load_policy
+from services.runtime.config.file import config_path, load_policy
+from services.runtime.config.following import following_config
+from services.runtime.config.policy import LivePolicy
 from services.runtime.fleet import open_fleet
+from services.runtime.garbage import spare_collector
 from services.runtime.http import create_service
 from services.runtime.lifecycle import Lifecycle, new_instance_id
+from services.runtime.maintenance import MaintenanceWords, following_maintenance
 from services.runtime.metrics import new_registry
+from services.runtime.rollouts import RolloutWords, following_rollouts
 from services.runtime.store import open_store
 from services.runtime.tracing import open_tracing
 
@@ -62,7 +70,8 @@ the answer is the server's own result, unchanged. Errors are application/problem
 
 def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
     """Return the orchestrator's app; nothing is opened before its lifespan."""
-    policy = load_policy(settings.config)
+    config = config_path(settings.config)
+    policy = LivePolicy.of_start(load_policy(config))
     registry = new_registry()
     bus_metrics = BusMetrics(registry)
     cache_metrics = CacheMetrics(registry)
@@ -100,8 +109,15 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
             )
             cache = AnswerCache(policy, shelf, cache_metrics)
             cache_metrics.watch(memory_bytes=lambda: l1.bytes, is_store_up=lambda: not store.is_away)
-            catalogue = CatalogueView(fleet)
+            rollouts = RolloutWords()
+            RolloutMetrics(registry, rollouts)
+            catalogue = CatalogueView(fleet, withheld=lambda: policy.removed, rollout=rollouts.weights)
+            tallies = VersionTallies(catalogue, rollouts)
+            policy.on_change(catalogue.refresh)
             metrics = QueryMetrics(registry, policy.servers, connected=lambda: len(catalogue.servers()))
+            policy.on_change(lambda: metrics.know_all(policy.servers))
+            flow_metrics.know_all(policy.servers)
+            policy.on_change(lambda: flow_metrics.know_all(policy.servers))
             observer = Observer(metrics, catalogue, query_log, tracer)
             words = BreakerWords()
             board = Board(policy, fleet, words, breaker_metrics, instance=instance, open_s=settings.breaker_open_s)
@@ -109,16 +125,22 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
             admission = Admission(
                 most_in_flight=settings.max_in_flight, most_held_bytes=settings.max_held_bytes, metrics=flow_metrics
             )
+            dispatcher = Dispatcher(bus, inbox, fleet, admission)
+            answers = Answers(
+                policy, cache, board, dispatcher, repeats=repeats, admission=admission, counting=tallies.counting
+            )
+            maintenance = MaintenanceWords()
             queries = QueryService(
                 policy,
                 catalogue,
                 Attempts(
                     policy,
                     catalogue,
-                    Answers(policy, cache, board, Dispatcher(bus, inbox, fleet), repeats=repeats, admission=admission),
+                    answers,
                     Pins(fleet, idle_s=settings.caller_idle_s),
                     Continuations(bus, inbox),
                 ),
+                TakenOut(maintenance, catalogue, answers),
                 Limits(time.monotonic),
                 ledger=ledger,
                 observer=observer,
@@ -126,17 +148,22 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
             state = OrchestratorState(queries, admission, Lists(policy, catalogue), http_caller)
             api = BusApi(bus, queries, admission, bus_caller)
             async with (
+                following_config(bus, policy, config, instance=instance, service="orchestrator"),
                 obeying_flushes(bus, instance=instance, distrust=cache.distrust),
                 sharing_breakers(bus, inbox, life, board, words, instance=instance),
+                following_maintenance(bus, inbox, store, life, maintenance, instance=instance, acknowledges=True),
+                following_rollouts(bus, inbox, store, life, rollouts, instance=instance, acknowledges=True),
                 present(
                     bus,
                     life,
                     instance=instance,
                     hits=lambda: cache_metrics.hits,
                     misses=lambda: cache_metrics.misses,
+                    versions=tallies.told,
                 ),
                 serving_bus_queries(api, bus, life, drain_s=settings.drain_timeout_s),
             ):
+                spare_collector()
                 yield {"orchestrator": state, "readiness": lambda: _readiness(bus)}
 
     app = create_service(

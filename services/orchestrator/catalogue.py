@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,8 +12,17 @@ from bus_schemas.queries import Query
 from bus_schemas.workers import Catalogue, Definition, WorkerState
 from services.orchestrator.arguments import ArgumentCheck
 from services.runtime.fleet import Fleet, Worker
+from services.runtime.rollouts import effective_weights
 
 log = logging.getLogger(__name__)
+
+RolloutOf = Callable[[str], Mapping[str, float]]
+"""Gives the weights that rollouts have set for a server, by version; none where there never was a rollout."""
+
+
+def no_rollout(_server: str) -> Mapping[str, float]:
+    """As if there never was one."""
+    return {}
 
 
 @dataclass(slots=True)
@@ -83,6 +92,7 @@ class LiveServer:
     """A server that has a live worker."""
 
     name: str
+    rollout: RolloutOf
     versions: dict[str, LiveVersion] = field(default_factory=dict)
 
     @property
@@ -90,16 +100,30 @@ class LiveServer:
         """The version whose live worker started first."""
         return min(self.versions.values(), key=lambda live: (live.first_started_at, live.version)).version
 
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The shares of its live versions that have any, as they are now; they need not add up to 100."""
+        return effective_weights(self.rollout(self.name), self.versions, self.first_version)
+
 
 class CatalogueView:
     """The fleet as routing sees it. Serving workers only; of a server without any, draining ones: they still answer."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(
+        self, fleet: Fleet, *, withheld: Callable[[], Collection[str]] = tuple, rollout: RolloutOf = no_rollout
+    ) -> None:
+        """Take the fleet, which servers are not to be seen whoever announces them (see `refresh`), and the weights."""
         self._fleet = fleet
+        self._rollout = rollout
+        self._withheld = withheld
         self._revision = -1
         self._servers: dict[str, LiveServer] = {}
         self._gone: dict[str, LiveServer] = {}
         self._offers: dict[int, Offer] = {}
+
+    def refresh(self) -> None:
+        """Look again which servers are withheld."""
+        self._revision = -1
 
     def servers(self) -> Mapping[str, LiveServer]:
         """Every server with a live worker whose catalogue is known."""
@@ -117,8 +141,8 @@ class CatalogueView:
         return self._gone.get(server)
 
     def is_known(self, server: str) -> bool:
-        """Whether the server was ever announced."""
-        return self._fleet.was_seen(server)
+        """Whether the server was ever announced, and is not withheld."""
+        return self._fleet.was_seen(server) and server not in self._withheld()
 
     def offerers(self, query: Query) -> Iterable[str]:
         """The live servers that list what the query asks for."""
@@ -134,14 +158,16 @@ class CatalogueView:
         self._enter_all(WorkerState.SERVING, servers, used)
         last_resort: dict[str, LiveServer] = {}
         self._enter_all(WorkerState.DRAINING, last_resort, used)
-        servers = {**last_resort, **servers}
-        self._gone = {name: gone for name, gone in {**self._gone, **self._servers}.items() if name not in servers}
+        withheld = self._withheld()
+        servers = {name: live for name, live in {**last_resort, **servers}.items() if name not in withheld}
+        former = {**self._gone, **self._servers}
+        self._gone = {name: gone for name, gone in former.items() if name not in servers and name not in withheld}
         self._servers, self._offers = servers, used
 
     def _enter_all(self, state: WorkerState, servers: dict[str, LiveServer], used: dict[int, Offer]) -> None:
         for worker in self._fleet.workers():
             if worker.report.state is state and (offer := self._offer(worker, used)) is not None:
-                _enter(servers, worker, offer)
+                _enter(servers, worker, offer, self._rollout)
 
     def _offer(self, worker: Worker, used: dict[int, Offer]) -> Offer | None:
         catalogue = self._fleet.catalogue(worker)
@@ -161,9 +187,9 @@ def _offering(servers: Mapping[str, LiveServer], query: Query) -> Iterator[str]:
             yield name
 
 
-def _enter(servers: dict[str, LiveServer], worker: Worker, offer: Offer) -> None:
+def _enter(servers: dict[str, LiveServer], worker: Worker, offer: Offer, rollout: RolloutOf) -> None:
     report = worker.report
-    server = servers.setdefault(report.server, LiveServer(report.server))
+    server = servers.setdefault(report.server, LiveServer(report.server, rollout))
     live = server.versions.get(report.version)
     if live is None:
         live = server.versions[report.version] = LiveVersion(report.server, report.version, offer, report.started_at)

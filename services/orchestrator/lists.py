@@ -9,7 +9,6 @@ from pydantic import BaseModel, Field
 from bus_schemas.errors import FieldError
 from bus_schemas.workers import Definition
 from services.orchestrator.catalogue import CatalogueView, LiveVersion
-from services.orchestrator.weights import effective_weights
 from services.runtime.auth.principals import Principal
 from services.runtime.config.policy import Policy
 from services.runtime.errors import InvalidRequestError
@@ -132,7 +131,7 @@ class Lists:
         live = self._catalogue.live(name)
         if live is None:
             return ListedServer(name=name, status="disconnected", versions=[], tools=0)
-        weights = effective_weights({}, live.versions, live.first_version)
+        weights = live.weights
         total = sum(weights.values())
         return ListedServer(
             name=name,
@@ -151,7 +150,7 @@ class Lists:
     def _listed(self, name: str) -> LiveVersion:
         """The version whose definitions are shown: of those with weight, the heaviest."""
         live = self._catalogue.servers()[name]
-        weights = effective_weights({}, live.versions, live.first_version)
+        weights = live.weights
         return live.versions[max(weights, key=lambda version: (weights[version], version))]
 
     def _definitions(

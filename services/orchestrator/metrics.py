@@ -1,7 +1,7 @@
 """The customer's metrics of an orchestrator. Labels take names of known servers and codes, never a caller's text."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -45,7 +45,11 @@ class QueryMetrics:
             lambda: time.monotonic() - started
         )
         self._known: dict[str, Distribution] = {}
-        for server in (*servers, UNKNOWN):
+        self.know_all((*servers, UNKNOWN))
+
+    def know_all(self, servers: Iterable[str]) -> None:
+        """As `know`, of each of `servers`."""
+        for server in servers:
             self.know(server)
 
     def know(self, server: str) -> None:

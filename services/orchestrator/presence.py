@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 from bus_schemas import subjects
 from bus_schemas.envelope import Message
-from bus_schemas.replicas import OrchestratorHeartbeat, OrchestratorLeft
+from bus_schemas.replicas import OrchestratorHeartbeat, OrchestratorLeft, VersionCounts
 from services.runtime.bus import Bus, BusAwayError
 from services.runtime.fleet import HEARTBEAT_INTERVAL_S
 from services.runtime.lifecycle import Lifecycle
@@ -19,12 +19,21 @@ log = logging.getLogger(__name__)
 class Presence:
     """Says every second that this orchestrator lives. Made by `present`."""
 
-    def __init__(self, bus: Bus, instance: str, *, hits: Callable[[], int], misses: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        instance: str,
+        *,
+        hits: Callable[[], int],
+        misses: Callable[[], int],
+        versions: Callable[[], list[VersionCounts]],
+    ) -> None:
         self._bus = bus
         self._instance = instance
         self._subject = subjects.orchestrator_event(instance)
         self._hits = hits
         self._misses = misses
+        self._versions = versions
         self._started_at = time.time()
         self._has_left = False
 
@@ -41,6 +50,7 @@ class Presence:
             started_at=self._started_at,
             cache_hits=self._hits(),
             cache_misses=self._misses(),
+            versions=self._versions(),
         )
         await self._send(heartbeat)
 
@@ -58,7 +68,13 @@ class Presence:
 
 @asynccontextmanager
 async def present(
-    bus: Bus, life: Lifecycle, *, instance: str, hits: Callable[[], int], misses: Callable[[], int]
+    bus: Bus,
+    life: Lifecycle,
+    *,
+    instance: str,
+    hits: Callable[[], int],
+    misses: Callable[[], int],
+    versions: Callable[[], list[VersionCounts]] = list,
 ) -> AsyncIterator[None]:
     """Be known as live. Enter before the first query is taken, leave after the last one is answered.
 
@@ -68,8 +84,9 @@ async def present(
         instance: who we are.
         hits: how many queries were answered from the cache since the start.
         misses: how many look-ups found nothing since the start.
+        versions: what was counted of each version of servers that have several.
     """
-    presence = Presence(bus, instance, hits=hits, misses=misses)
+    presence = Presence(bus, instance, hits=hits, misses=misses, versions=versions)
     await presence.tell()
     with suppress(BusAwayError):
         await bus.fence()  # whoever flushes the cache knows of us before we take a query

@@ -6,8 +6,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import msgspec
-
 from bus_schemas import envelope
 from bus_schemas.errors import ERRORS, ErrorCode
 from bus_schemas.queries import CacheUse, Query
@@ -24,6 +22,8 @@ from services.orchestrator.observer import Observer
 from services.orchestrator.reading import ReadQuery, read_query
 from services.orchestrator.repeating import is_idempotent, is_lost
 from services.orchestrator.routing import candidates_among, candidates_for
+from services.orchestrator.taken_out import TakenOut
+from services.orchestrator.tool_errors import is_tool_error
 from services.runtime.auth.principals import Principal
 from services.runtime.config.policy import Policy
 from services.runtime.errors import (
@@ -38,7 +38,6 @@ from services.runtime.errors import (
     ResultTooLargeError,
     ToolNotFoundError,
 )
-from services.runtime.outlines import decode_outline
 from services.runtime.problems import CONTENT_TYPE as PROBLEM_TYPE
 from services.runtime.problems import problem_body, problem_headers
 
@@ -75,6 +74,7 @@ class QueryService:
         policy: Policy,
         catalogue: CatalogueView,
         attempts: Attempts,
+        taken_out: TakenOut,
         limits: Limits,
         *,
         ledger: IdempotencyLedger,
@@ -83,6 +83,7 @@ class QueryService:
         self._policy = policy
         self._catalogue = catalogue
         self._attempts = attempts
+        self._taken_out = taken_out
         self._limits = limits
         self._ledger = ledger
         self._observer = observer
@@ -175,11 +176,11 @@ class QueryService:
             outcome = replace(outcome, upstream_us=0, queue_us=0)  # another query's, which may have begun long before
         total_s = time.monotonic() - context.received_at
         self._observer.answered(outcome, total_s)
-        is_tool_error = read.query.tool is not None and _is_tool_error(outcome.result)
+        has_tool_error = read.query.tool is not None and is_tool_error(outcome.result)
         reply = Reply(200, _envelope(context.request_id, course, live, outcome, total_s))
         if len(reply.body) > context.largest_reply_bytes:
             raise ResultTooLargeError
-        return reply, TOOL_ERROR if is_tool_error else None
+        return reply, TOOL_ERROR if has_tool_error else None
 
     async def _ask_or_stand_in(self, read: ReadQuery, context: Context, course: Course) -> tuple[LiveVersion, Outcome]:
         """Ask; where nobody can answer, an old answer may stand in. Source: RFC 5861, section 4."""
@@ -202,15 +203,17 @@ class QueryService:
         for server in filter(self._catalogue.live, candidates):
             self._observer.know(server)
         if (state := read.query.request_state) is not None:
-            answered = await self._attempts.resume(state, candidates, read, context, course)
+            servers = [server for server in candidates if not self._taken_out.holds(server)]
+            answered = await self._attempts.resume(state, servers, read, context, course)
             if answered is not None:
                 return answered
         for server in candidates:
             if time.monotonic() >= course.deadline:
                 first_failure = first_failure or DeadlinePassedError()
                 break
+            ask = self._taken_out.ask if self._taken_out.holds(server) else self._attempts.ask
             try:
-                return await self._attempts.ask(server, read, context, course)
+                return await ask(server, read, context, course)
             except NotExecutedError as error:
                 first_failure = first_failure or error
             except MaybeExecutedError as error:
@@ -257,17 +260,3 @@ def _envelope(request_id: str, course: Course, version: LiveVersion, outcome: Ou
         f'"upstream":{outcome.upstream_us / 1000:.3f},"queue":{outcome.queue_us / 1000:.3f}}},"result":'
     )
     return b"".join((head.encode(), outcome.result, b"}"))
-
-
-class _ToolResult(msgspec.Struct):
-    isError: bool = False  # noqa: N815  # MCP's name
-
-
-_tool_result_decoder = msgspec.json.Decoder(_ToolResult)
-
-
-def _is_tool_error(result: bytes) -> bool:
-    try:
-        return decode_outline(_tool_result_decoder, result).isError
-    except msgspec.DecodeError:
-        return False

@@ -1,9 +1,6 @@
 """A body's bytes → a query, or what is wrong with it. Arguments keep their own bytes."""
 
-import json
-import math
 from dataclasses import dataclass
-from typing import Any, Never
 
 import msgspec
 from pydantic import ValidationError
@@ -12,8 +9,7 @@ from bus_schemas.errors import FieldError
 from bus_schemas.queries import MAX_BODY_BYTES, Query
 from services.runtime.errors import InvalidJsonError, InvalidRequestError, PayloadTooLargeError
 from services.runtime.field_errors import field_errors, pointer
-
-MAX_NESTING = 64
+from services.runtime.i_json import read_i_json
 
 
 class _RawParts(msgspec.Struct):
@@ -55,7 +51,7 @@ def read_query(body: bytes) -> ReadQuery:
     """
     if len(body) > MAX_BODY_BYTES:
         raise PayloadTooLargeError
-    document = _read_i_json(body)
+    document = read_i_json(body)
     try:
         query = Query.model_validate(document)
         parts = msgspec.json.decode(body, type=_RawParts)
@@ -73,63 +69,6 @@ def _check_prompt_arguments(query: Query) -> None:
     wrong = [name for name, value in query.arguments.items() if not isinstance(value, str)]
     if wrong:
         raise InvalidRequestError(errors=[FieldError(pointer=pointer(("arguments", wrong[0])), keyword="type")])
-
-
-def _read_i_json(body: bytes) -> Any:
-    """Return the JSON value in `body` if it is I-JSON. Source: RFC 7493."""
-    try:
-        text = body.decode("utf-8")
-        document = json.loads(
-            text, object_pairs_hook=_without_duplicates, parse_constant=_refuse, parse_float=_finite_number
-        )
-    except (ValueError, RecursionError) as error:
-        raise InvalidJsonError from error
-    if text.startswith("\ufeff") or ("\\u" in text and _has_lone_surrogate(document)):
-        raise InvalidJsonError
-    # A text nests at most as deep as it has opening brackets; few have so many.
-    if text.count("{") + text.count("[") > MAX_NESTING and _depth_exceeds(document, MAX_NESTING):
-        raise InvalidJsonError
-    return document
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("duplicate key")
-    return members
-
-
-def _refuse(constant: str) -> Never:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _finite_number(literal: str) -> float:
-    number = float(literal)
-    if math.isinf(number):
-        raise ValueError("number out of range")
-    return number
-
-
-def _has_lone_surrogate(document: Any) -> bool:
-    try:
-        json.dumps(document, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def _depth_exceeds(value: Any, limit: int) -> bool:
-    level = [value]
-    for _ in range(limit):
-        level = [
-            child
-            for container in level
-            if isinstance(container, dict | list)
-            for child in (container.values() if isinstance(container, dict) else container)
-        ]
-        if not level:
-            return False
-    return any(isinstance(value, dict | list) for value in level)
 
 
 def _text(value: str) -> bytes:

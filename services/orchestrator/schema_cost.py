@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from services.orchestrator.reading import MAX_NESTING
+from services.runtime.i_json import MAX_NESTING
 
 LARGEST_COST = 10_000
 _LONGEST_COUNT = 100_000

@@ -1,6 +1,6 @@
 """Which version gets the next call: smooth weighted round-robin, exact to one call."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 
 class SmoothWeightedRoundRobin:
@@ -22,19 +22,3 @@ class SmoothWeightedRoundRobin:
         chosen = max(weights, key=lambda key: self._current[key] if weights[key] > 0 else float("-inf"))
         self._current[chosen] -= total
         return chosen
-
-
-def effective_weights(rollout: Mapping[str, float], live: Collection[str], first: str | None) -> Mapping[str, float]:
-    """Return the weights in force among live versions.
-
-    A version gets traffic only through a rollout, or when no other version of the server lives.
-
-    Args:
-        rollout: the weights a rollout has set; empty where there was none.
-        live: the versions that have a live worker.
-        first: the version whose live worker started first.
-    """
-    weighted = {version: rollout[version] for version in live if rollout.get(version, 0) > 0}
-    if weighted:
-        return weighted
-    return {first: 100.0} if first in live and first is not None else dict.fromkeys(live, 100.0)

@@ -5,9 +5,11 @@ config/     busbar.yaml: the policy everyone reads, the connections only worker 
 auth        keys, principals and their rights
 fleet       the workers there are, from their own words
 breakers    what orchestrators and the operator say of circuit breakers: the newest word on each
+maintenance which servers an operator has taken out: the newest word on each
 replicas    the orchestrators there are, and how all of them are told something
 store/      the shared Redis or Valkey, which may be away at any time
 errors      what can go wrong with a query
+i_json      JSON that two readers cannot understand differently
 field_errors  what is wrong with a field, from pydantic's words
 http        problem+json, probes, Host and Origin
 openapi     what every service's document says of errors
@@ -22,6 +24,8 @@ tracing     spans, and the context that travels; without a collector only that
 otlp        spans of OpenTelemetry, sent to a collector: the one home of its SDK
 racing      waiting for whichever comes first
 file_lock   a file that one process at a time may change
+clocks      how long a message was on its way, although the clocks differ
+garbage     what lives as long as the process is out of the garbage collector's way
 outlines    the outermost members of JSON that others wrote, however deep
 settings    what every service's settings share
 """

@@ -150,22 +150,26 @@ class _News:
                 await self._bus.publish(message.reply, acknowledgement)
 
     async def ask(self) -> None:
-        """Ask the orchestrators what they know; those that do not answer at once are not waited for."""
-        try:
-            replies = await self._inbox.gather(
-                subjects.BREAKERS, AskBreakers().encode(), total_s=_ASK_S, stall_s=_STALL_S
-            )
-        except BusAwayError:
-            return
-        for reply in replies:
-            try:
-                told = BreakersTold.model_validate_json(reply.data)
-            except ValueError:
-                log.warning("answer about breakers is malformed")
-                continue
-            for word in told.breakers:
+        """Ask the orchestrators what they know, and remember it."""
+        with suppress(BusAwayError):
+            for word in await ask_breakers(self._inbox):
                 if self._words.remember(word):
                     self._heard(word)
+
+
+async def ask_breakers(inbox: Inbox) -> list[BreakerChanged]:
+    """Return what the orchestrators know; those that do not answer at once are not waited for.
+
+    Raises:
+        BusAwayError: nobody can be asked.
+    """
+    words: list[BreakerChanged] = []
+    for reply in await inbox.gather(subjects.BREAKERS, AskBreakers().encode(), total_s=_ASK_S, stall_s=_STALL_S):
+        try:
+            words += BreakersTold.model_validate_json(reply.data).breakers
+        except ValueError:
+            log.warning("answer about breakers is malformed")
+    return words
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ QueryError
 │   ├── NoWorkerError          no live worker serves the server, or the bus is away before dispatch
 │   ├── OverloadedError        no slot within the deadline
 │   ├── CircuitOpenError       the breaker of the server's version is open
+│   ├── MaintenanceError       an operator has taken the server out
 │   ├── DeadlinePassedError    the deadline passed before the call was handed to the server
 │   ├── ToolNotFoundError      the candidate has no tool of that name
 │   ├── PromptNotFoundError    the candidate has no prompt of that name
@@ -83,6 +84,12 @@ class CircuitOpenError(NotExecutedError):
     """The server's version failed repeatedly, or an operator isolated it: its breaker lets no call through."""
 
     code = ErrorCode.CIRCUIT_OPEN
+
+
+class MaintenanceError(NotExecutedError):
+    """An operator has taken the server out."""
+
+    code = ErrorCode.MAINTENANCE
 
 
 class DeadlinePassedError(NotExecutedError):

@@ -36,7 +36,7 @@ def problem_body(error: QueryError, request_id: str, *, is_idempotent: bool = Fa
         "executed": executed,
     }
     if error.errors or error.code in (ErrorCode.INVALID_REQUEST, ErrorCode.INVALID_ARGUMENTS):
-        problem["errors"] = [{"pointer": wrong.pointer, "keyword": wrong.keyword} for wrong in error.errors]
+        problem["errors"] = [wrong.model_dump(exclude_none=True) for wrong in error.errors]
     if error.mcp_error is not None:
         problem["mcp_error"] = msgspec.Raw(error.mcp_error)
         return msgspec.json.encode(problem)

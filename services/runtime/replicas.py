@@ -68,9 +68,17 @@ class Replicas:
         """Who lives."""
         return set(self._replicas)
 
+    def heartbeats(self) -> list[OrchestratorHeartbeat]:
+        """Return the last word of each that lives."""
+        return [replica.heartbeat for replica in self._replicas.values()]
+
+    def have_spoken_since(self, moment: float) -> bool:
+        """Whether each that lives has been heard after `moment`, by the clock."""
+        return all(replica.heard_at > moment for replica in self._replicas.values())
+
     def cache_counts(self) -> CacheCounts:
         """Return the sums over all live orchestrators."""
-        heartbeats = [replica.heartbeat for replica in self._replicas.values()]
+        heartbeats = self.heartbeats()
         return CacheCounts(sum(one.cache_hits for one in heartbeats), sum(one.cache_misses for one in heartbeats))
 
     async def completed(self) -> None:

@@ -6,9 +6,15 @@ supervisor      CENTRAL: the processes of the run, from their start to their ord
 managed         one process that is kept running → children, restarts
 restarts        when a process that died is started again (pure)
 children        the two ways to start one: a service of ours on a lifeline, or a program of others under a guard
+crew            the workers of each version, and servers that we start: begun, replaced, ended → launching
+launching       how each process is started: environment, lifeline, log
+control         the supervisor on the bus → reloading, deployments
+reloading       puts what the operator's file says now into force → configuration, crew
+deployments     new versions beside those in force, until one of the two is stopped
+configuration   what a file says, whole, and what a reload changes (pure but for the reading)
 plan            which services there shall be (pure)
 embedded        NATS and Valkey from their wheels
-pinning         the configuration that workers are started with, as it was at the start of the run
+pinning         the configurations that workers are started with: as it was in force, whatever the file says now
 ports           which ports everything takes; one in use is told before anything has started
 run_keys        the keys that are printed, made for this run
 readiness       when the system is ready, and how its servers are → probes
@@ -19,5 +25,5 @@ welcome         what is printed
 signals         the order to stop
 errors          what keeps `busbar up` from starting
 
-It imports no service: each is started by `python -m`. No FastAPI, NATS or Redis client is loaded here.
+It imports no service: each is started by `python -m`. No FastAPI or Redis client is loaded here.
 """

@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +12,23 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from services.runtime.config.connections import Connection, load_config
-from services.runtime.config.document import read_document
 from services.runtime.config.file import config_path
-from services.runtime.processes import child_environment
+from services.runtime.lifecycle import new_instance_id
 from services.runtime.racing import unless
-from services.supervisor.children import StartChild, guarded_child, lifeline, service_child
+from services.supervisor.children import StartChild, lifeline
+from services.supervisor.configuration import read_whole
+from services.supervisor.control import Background, Control, in_background
+from services.supervisor.crew import Crew
+from services.supervisor.deployments import Deployments
 from services.supervisor.embedded import Embedded, embedded_nats, embedded_valkey
-from services.supervisor.environments import service_environment
+from services.supervisor.launching import Launcher
 from services.supervisor.managed import ManagedProcess, Stage
-from services.supervisor.pinning import pinned
+from services.supervisor.pinning import PinnedFiles
 from services.supervisor.plan import Plan, Service, plan_services
 from services.supervisor.ports import LOOPBACK, Ports, choose_ports, free_port
 from services.supervisor.probes import get
 from services.supervisor.readiness import ReadinessWatch
+from services.supervisor.reloading import Reloading, Standing
 from services.supervisor.run_keys import RunKeys, run_keys
 from services.supervisor.settings import SupervisorSettings
 from services.supervisor.signals import StopOrder
@@ -59,19 +62,18 @@ async def live(settings: SupervisorSettings) -> int:
     stop.obey_signals()
     with claimed(settings.state_dir) as folder:
         config_file = config_path(settings.config)
-        policy, connections = load_config(config_file)
-        worker_config = json.dumps(pinned(read_document(config_file), connections))
+        reading = read_whole(config_file)
         ports = choose_ports(settings)
+        worker_ports = _free_ports(ports)
         carriers = _carriers(settings, folder, ports)
         keys_file = (settings.keys_file or folder.path / "keys.jsonl").absolute()
         plan = plan_services(
             settings,
-            policy,
+            reading.policy,
             ports,
             keys_file=str(keys_file),
             redis_url=carriers.redis_url,
-            worker_config=str(folder.write("workers.json", worker_config)),
-            worker_ports=_free_ports(ports),
+            worker_ports=worker_ports,
         )
         with run_keys(keys_file) as keys, lifeline() as line:
             variables = {
@@ -79,13 +81,18 @@ async def live(settings: SupervisorSettings) -> int:
                 "BUSBAR_NATS_URL": carriers.nats_url,
                 "BUSBAR_STATE_DIR": str(folder.path),
             }
-            run = _Run(supervisor, folder, plan, carriers, keys)
+            run = _Run(supervisor, Launcher(folder, variables, line), folder, plan, carriers, keys=keys)
+            crew = Crew(supervisor, run.launcher, workers=settings.workers, ports=worker_ports, changed=run.write_files)
             try:
                 async with supervisor:
-                    run.start(connections, variables, line)
-                    if await unless(stop.given, run.welcome(list(policy.servers), print_json=settings.print_json)):
-                        await stop.given.wait()
-                    _say("\nFinishing what is in flight …")
+                    standing = Standing(reading, PinnedFiles(folder))
+                    run.start(crew, standing)
+                    async with in_background() as background:
+                        control = _control(crew, standing, config_file, background)
+                        background.start(control.listen(carriers.nats_url))
+                        if await unless(stop.given, run.welcome(list(reading.policy.servers), settings)):
+                            await stop.given.wait()
+                        _say("\nFinishing what is in flight …")
                     killed = await supervisor.drain()
             finally:
                 folder.remove_state()
@@ -94,40 +101,56 @@ async def live(settings: SupervisorSettings) -> int:
     return 1 if killed else 0
 
 
+def _control(crew: Crew, standing: Standing, config_file: Path, background: Background) -> Control:
+    instance = new_instance_id()
+    return Control(
+        crew,
+        Reloading(standing, crew, config_file, instance=instance, spawn=background.start),
+        Deployments(standing, crew, instance=instance, spawn=background.start),
+        instance=instance,
+    )
+
+
 class _Run:
     """What is started, and what is told about it."""
 
     def __init__(
-        self, supervisor: Supervisor, folder: StateFolder, plan: Plan, carriers: Carriers, keys: RunKeys
+        self,
+        supervisor: Supervisor,
+        launcher: Launcher,
+        folder: StateFolder,
+        plan: Plan,
+        carriers: Carriers,
+        *,
+        keys: RunKeys,
     ) -> None:
+        self.launcher = launcher
         self._supervisor = supervisor
         self._folder = folder
         self._plan = plan
         self._carriers = carriers
         self._keys = keys
+        self._crew: Crew | None = None
         self._services: dict[str, ManagedProcess] = {}
         self._needed: dict[str, ManagedProcess] = {}
-        self._server_processes: dict[str, ManagedProcess] = {}
 
-    def start(self, connections: Mapping[str, Connection], variables: Mapping[str, str], line: int) -> None:
+    def start(self, crew: Crew, standing: Standing) -> None:
         """Start everything at once: services wait for the bus, and sessions for their server."""
+        self._crew = crew
         for embedded in self._carriers.embedded:
             self._folder.write(embedded.config_path.name, embedded.config)
-            self._needed[embedded.name] = self._add(
-                embedded.name, _guarded(embedded.command, self._folder.logs / f"{embedded.name}.log"), Stage.CARRIERS
-            )
+            start = self.launcher.carrier(embedded.name, embedded.command)
+            self._needed[embedded.name] = self._add(embedded.name, start, Stage.CARRIERS)
         for service in self._plan:
-            process = self._add(service.name, _service(service, variables, line, self._folder.logs), service.stage)
-            self._services[service.name] = process
             if service.server is None:
-                self._needed[service.name] = process
-        for server, connection in connections.items():
-            if connection.url is not None and connection.command:
-                self._server_processes[server] = self._add(
-                    f"server-{server}", _server(connection, self._folder.servers / f"{server}.log"), Stage.ATTENDANTS
-                )
+                process = self._add(service.name, self.launcher.service(service), service.stage)
+                self._services[service.name] = self._needed[service.name] = process
+        reading = standing.reading
+        for server, policy in reading.policy.servers.items():
+            workers = [service for service in self._plan.workers if service.server == server]
+            crew.begin(server, policy.version, reading.connections[server], standing.path, workers)
 
-    async def welcome(self, servers: list[str], *, print_json: bool) -> bool:
+    async def welcome(self, servers: list[str], settings: SupervisorSettings) -> bool:
         """Wait until the system is ready and say so; return True.
 
         Raises:
@@ -138,10 +161,10 @@ class _Run:
             self._needed,
             servers,
             query_key=self._keys.query,
-            server_processes=self._server_processes,
+            server_processes={} if self._crew is None else self._crew.server_processes(),
         )
         seen = await watch.ready()
-        if print_json:
+        if settings.print_json:
             _print(lambda: sys.stdout.write(json.dumps(self.state()) + "\n"))
             return True
         tools = await get(self._plan.orchestrators[0].url, "/v1/tools?limit=1000", key=self._keys.query)
@@ -161,18 +184,20 @@ class _Run:
             "pids": self._supervisor.pids(),
         }
 
-    def _add(self, name: str, start: StartChild, stage: Stage) -> ManagedProcess:
-        process = ManagedProcess(name, start, stage=stage, changed=self._write_files)
-        self._supervisor.add(process)
-        return process
-
-    def _write_files(self) -> None:
-        scraped = [service for service in self._plan if not self._has_left(service)]
+    def write_files(self) -> None:
+        """Tell anew what runs: to the other commands, and to Prometheus."""
+        scraped = [service for service in self._plan if service.server is None and not self._has_left(service)]
+        scraped += [] if self._crew is None else self._crew.services()
         try:
             self._folder.write_state(self.state())
             self._folder.write_targets(scrape_targets(scraped))
         except OSError as error:  # a full disk must not stop the system
             log.warning("state file cannot be written", extra={"cause": error.strerror})
+
+    def _add(self, name: str, start: StartChild, stage: Stage) -> ManagedProcess:
+        process = ManagedProcess(name, start, stage=stage, changed=self.write_files)
+        self._supervisor.add(process)
+        return process
 
     def _has_left(self, service: Service) -> bool:
         process = self._services.get(service.name)
@@ -194,22 +219,6 @@ def _free_ports(ports: Ports) -> Iterator[int]:
     taken = {port for port in chosen if port is not None}
     while True:
         yield free_port(LOOPBACK, taken)
-
-
-def _service(service: Service, variables: Mapping[str, str], line: int, logs: Path) -> StartChild:
-    environment = service_environment(service, variables)
-    return lambda: service_child(
-        service.command, environment=environment, lifeline=line, log_path=logs / f"{service.name}.log"
-    )
-
-
-def _guarded(command: tuple[str, ...], log_path: Path) -> StartChild:
-    return lambda: guarded_child(command, log_path=log_path)
-
-
-def _server(connection: Connection, log_path: Path) -> StartChild:
-    environment = child_environment(connection.env)
-    return lambda: guarded_child(connection.command, cwd=connection.cwd, environment=environment, log_path=log_path)
 
 
 def _say(text: str) -> None:

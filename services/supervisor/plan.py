@@ -53,7 +53,6 @@ def plan_services(
     *,
     keys_file: str,
     redis_url: str,
-    worker_config: str,
     worker_ports: Iterator[int],
 ) -> Plan:
     """Return what shall run.
@@ -64,7 +63,6 @@ def plan_services(
         ports: of orchestrators, health and admin.
         keys_file: for the services that let callers in.
         redis_url: for all but the workers.
-        worker_config: the configuration that workers read; the others read the operator's file.
         worker_ports: free ports for the workers' own probes.
     """
 
@@ -82,23 +80,6 @@ def plan_services(
             },
         )
 
-    def worker(server: str, version: str, number: int, port: int) -> Service:
-        return Service(
-            name=f"worker-{server}-{number}",
-            module="services.worker",
-            stage=Stage.WORKERS,
-            url=base_url(LOOPBACK, port),
-            variables={
-                "BUSBAR_CONFIG": worker_config,
-                "BUSBAR_WORKER_HOST": LOOPBACK,
-                "BUSBAR_METRICS_PORT": str(port),
-            },
-            # A server's name may begin with a dash.
-            arguments=("--version", version, "--", server),
-            server=server,
-            version=version,
-        )
-
     return Plan(
         orchestrators=tuple(
             http_service(
@@ -107,12 +88,38 @@ def plan_services(
             for number, port in enumerate(ports.orchestrators, start=1)
         ),
         workers=tuple(
-            worker(name, server.version, number, next(worker_ports))
+            plan_worker(name, server.version, number, next(worker_ports))
             for name, server in policy.servers.items()
             for number in range(1, settings.workers + 1)
         ),
         health=http_service("health", "health", ports.health, Stage.ATTENDANTS),
         admin=http_service("admin", "admin", ports.admin, Stage.ATTENDANTS, BUSBAR_KEYS_FILE=keys_file),
+    )
+
+
+def plan_worker(server: str, version: str, number: int, port: int) -> Service:
+    """Return a worker. Which configuration it reads, and its instance, are settled at each of its starts.
+
+    Args:
+        server: the server that it stands in front of.
+        version: of that server.
+        number: tells it from the others of the server.
+        port: for its own probes.
+    """
+    return Service(
+        name=f"worker-{server}-{number}",
+        module="services.worker",
+        stage=Stage.WORKERS,
+        url=base_url(LOOPBACK, port),
+        variables={
+            "BUSBAR_CONFIG_IS_PINNED": "true",
+            "BUSBAR_WORKER_HOST": LOOPBACK,
+            "BUSBAR_METRICS_PORT": str(port),
+        },
+        # A server's name may begin with a dash.
+        arguments=("--version", version, "--", server),
+        server=server,
+        version=version,
     )
 
 

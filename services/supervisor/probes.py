@@ -7,6 +7,8 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from services.supervisor.plan import Service
+
 _TIMEOUT_S: Final = 2.0
 _MOST_BYTES: Final = 16 * 2**20
 
@@ -29,6 +31,12 @@ async def get(url: str, path: str, *, key: str | None = None) -> Reply | None:
     except OSError:
         return None
     return _reply(raw)
+
+
+async def is_ready(service: Service) -> bool:
+    """Return whether its /readyz answers 200."""
+    reply = await get(service.url, "/readyz")
+    return reply is not None and reply.status == 200
 
 
 async def _exchange(host: str, port: int, path: str, headers: Mapping[str, str]) -> bytes:

@@ -10,7 +10,7 @@ from bus_schemas.workers import ServerFault
 from services.supervisor.errors import NotReadyError
 from services.supervisor.managed import ManagedProcess
 from services.supervisor.plan import Plan, Service
-from services.supervisor.probes import get
+from services.supervisor.probes import get, is_ready
 
 CONNECTED: Final = "connected"
 STARTING: Final = "starting"
@@ -95,8 +95,8 @@ class ReadinessWatch:
         """
         started_at = self._clock()
         while True:
-            ready = await asyncio.gather(*(_is_ready(service) for service in self._unready.values()))
-            for name in [name for name, is_ready in zip(self._unready, ready, strict=True) if is_ready]:
+            ready = await asyncio.gather(*(is_ready(service) for service in self._unready.values()))
+            for name in [name for name, ready_now in zip(self._unready, ready, strict=True) if ready_now]:
                 del self._unready[name]
             waited_s = self._clock() - started_at
             if not self._unready:
@@ -138,8 +138,3 @@ class ReadinessWatch:
             fault=reason if reason in _FAULTS else None,
             was_asked_too_early=process is not None and process.deaths == 0,
         )
-
-
-async def _is_ready(service: Service) -> bool:
-    reply = await get(service.url, "/readyz")
-    return reply is not None and reply.status == 200

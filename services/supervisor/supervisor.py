@@ -36,6 +36,10 @@ class Supervisor:
         self._processes[process.name] = process
         self._tasks.create_task(self._run(process), name=process.name)
 
+    def has(self, name: str) -> bool:
+        """Whether there is a process of that name that has not ended for good."""
+        return name in self._processes
+
     def pids(self) -> dict[str, int]:
         """Return the ids of the processes that there are now, by name."""
         return {name: process.pid for name, process in self._processes.items() if process.pid is not None}

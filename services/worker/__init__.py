@@ -9,8 +9,8 @@ replies       delivers the outcome, large ones in chunks
 callers       a session of its own for each caller, with `session: caller` → mcp/
 states        which request states were given out here: their continuation comes back
 returns       sends again what nobody was there to take
+config        reads its server's configuration anew when that is ordered → execution
 slots         how many calls run at once, who waits, and when a wait is not worth beginning
-clocks        how long a message was on its way, although the clocks differ
 call_metrics  what becomes of calls, and where their time goes
 metrics       what the worker shows of its load, its session and of clocks
 announcement  what the worker says of itself: joined, heartbeats, draining, left

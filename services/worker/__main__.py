@@ -3,10 +3,11 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from bus_schemas.names import semantic_version
 from services.runtime.config.connections import load_connection
-from services.runtime.config.file import load_policy
+from services.runtime.config.file import config_path, load_policy
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.process import run_process
 from services.runtime.serving import bind, serve
@@ -16,9 +17,10 @@ from services.worker.settings import WorkerSettings
 
 async def live(arguments: argparse.Namespace, settings: WorkerSettings) -> int:
     """Serve until a signal or an order to drain; return the exit status."""
-    policy = load_policy(settings.config).of(arguments.server)
-    connection = load_connection(settings.config, arguments.server, url=arguments.url, command=arguments.command)
-    assignment = Assignment(arguments.server, arguments.version or policy.version, policy, connection)
+    config = config_path(settings.config)
+    policy = load_policy(config).of(arguments.server)
+    connect = partial(load_connection, config, arguments.server, url=arguments.url, command=arguments.command)
+    assignment = Assignment(arguments.server, arguments.version or policy.version, policy, connect(), config, connect)
     life = Lifecycle()
     life.obey_signals()
     async with open_worker(assignment, settings, life) as worker:

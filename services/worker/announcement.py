@@ -58,7 +58,7 @@ class Announcement:
         self._max_in_flight = max_in_flight
         self._drain = drain
         self.started_at = time.time()
-        self._is_draining = False
+        self._is_draining = self._is_ordered = False
         self._has_left = False
         self._listed: ListedCatalogue | None = None
         self._catalogue: Catalogue | None = None
@@ -97,8 +97,9 @@ class Announcement:
             await self.tell()
 
     async def tell_draining(self) -> None:
+        """Say that no new calls are taken, and whether that was ordered over the bus."""
         self._is_draining = True
-        await self._publish(WorkerDraining(**self._identity))
+        await self._publish(WorkerDraining(**self._identity, by_order=self._is_ordered))
 
     async def tell_left(self) -> None:
         await self._publish(WorkerLeft(**self._identity, answered=self._consumer.stats.requests))
@@ -117,11 +118,17 @@ class Announcement:
             case DrainWorker():
                 log.info("drain ordered")
                 answer = Acknowledged(instance=self._instance)
-                self._drain()
+                await self._obey_drain()
             case FindState():
                 answer = StateFound(instance=self._instance, is_held=self._states.holds(order.state_sha256))
         if message.reply:
             await self._send(message.reply, answer)
+
+    async def _obey_drain(self) -> None:
+        self._is_ordered = True
+        if self._is_draining:
+            await self.tell_draining()  # for another reason until now, after which it would be started again
+        self._drain()
 
     async def _publish(self, message: Message) -> None:
         if self._has_left:

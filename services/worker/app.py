@@ -2,10 +2,11 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -19,6 +20,7 @@ from services.runtime.bus.discovery import ServiceFace, discoverable
 from services.runtime.bus.metrics import BusMetrics
 from services.runtime.config.connections import Connection
 from services.runtime.config.policy import ServerPolicy
+from services.runtime.garbage import spare_collector
 from services.runtime.http import create_service
 from services.runtime.lifecycle import Lifecycle, new_instance_id
 from services.runtime.metrics import new_registry
@@ -26,6 +28,7 @@ from services.runtime.tracing import open_tracing
 from services.worker.announcement import Announcement
 from services.worker.call_metrics import CallMetrics
 from services.worker.callers import CallerSessions
+from services.worker.config import ConfigReading, reading_config_anew
 from services.worker.consumer import CallConsumer
 from services.worker.execution import Execution, UpstreamOf
 from services.worker.mcp.keeper import SessionKeeper
@@ -50,6 +53,10 @@ class Assignment:
     version: str
     policy: ServerPolicy
     connection: Connection
+    config: Path
+    """The file that both were read from."""
+    read_connection: Callable[[], Connection]
+    """Reads the connection anew. Raises ConfigError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,7 @@ class Worker:
 async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Lifecycle) -> AsyncIterator[Worker]:
     """Open the session first and the bus inside it: the bus closes before the session does."""
     server, version, policy = assignment.server, assignment.version, assignment.policy
-    url, instance = settings.nats_url.get_secret_value(), new_instance_id()
+    url, instance = settings.nats_url.get_secret_value(), settings.instance or new_instance_id()
     registry = new_registry()
     log_path = stderr_file(settings.state_dir, server, instance)
     opener = SessionOpener(assignment.connection, era=policy.era, log_path=log_path)
@@ -138,7 +145,15 @@ async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Li
                 stats=consumer.stats,
                 metadata=lambda: {"state": announcement.state.value, "instance": instance, "version": version},
             )
-            async with discoverable(bus, face):
+            reading = ConfigReading(
+                execution,
+                assignment.config,
+                assignment.read_connection,
+                server=server,
+                instance=instance,
+                is_pinned=settings.config_is_pinned,
+            )
+            async with discoverable(bus, face), reading_config_anew(bus, reading):
                 await bus.subscribe(subjects.control(server, instance), announcement.take_order)
                 await bus.subscribe(subjects.cancel(server), consumer.take_cancel)
                 life.start(consumer.acknowledge_held(), name="acknowledgements")
@@ -147,6 +162,7 @@ async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Li
                 if callers is not None:
                     life.start(announcement.follow(callers), name="callers")
                 log.info("worker started", extra={"server": server, "version": version, "instance": instance})
+                spare_collector()
                 yield Worker(consumer, announcement, presence, settings, registry)
 
 

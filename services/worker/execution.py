@@ -83,6 +83,10 @@ class Execution:
         self._states = states
         self._metrics = metrics
         self._begin_span = begin_span
+        self.obey(timeout_s=timeout_s, forward_headers=forward_headers)
+
+    def obey(self, *, timeout_s: float, forward_headers: Collection[str]) -> None:
+        """Go by these for the calls that begin from now on."""
         self._timeout_s = timeout_s
         self._forward_headers = frozenset(forward_headers)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from bus_schemas.names import InstanceId
 from services.runtime.http_settings import AllowedHosts, Names
 from services.runtime.settings import Port
 from services.runtime.tracing import TracingSettings
@@ -12,6 +13,12 @@ from services.runtime.tracing import TracingSettings
 class WorkerSettings(TracingSettings):
     """Read once, at start, from BUSBAR_* variables."""
 
+    instance: InstanceId | None = Field(
+        default=None, description="Its id on the bus; none: a random one. The supervisor gives it, to know its own."
+    )
+    config_is_pinned: bool = Field(
+        default=False, description="Whether a supervisor checks the configuration and writes it anew at a reload."
+    )
     worker_host: str = Field(default="127.0.0.1", description="Where /livez, /readyz and /metrics listen.")
     metrics_port: Port | None = Field(
         default=None, description="Port for them; 0 takes any free one, none: not at all."

@@ -29,18 +29,27 @@ from bus_schemas.calls import (
     accepted_headers,
     progress_headers,
 )
+from bus_schemas.config import (
+    ConfigApplied,
+    ConfigPrepared,
+    DeploymentAnswer,
+    decode_config_order,
+    decode_supervisor_order,
+)
 from bus_schemas.control import Acknowledged, StateFound, decode_order
 from bus_schemas.envelope import Message
 from bus_schemas.errors import FieldError, Problem
+from bus_schemas.maintenance import AskMaintenance, MaintenanceAcknowledged, MaintenanceChanged, MaintenanceTold
 from bus_schemas.queries import Answer, Query, Timing
-from bus_schemas.replicas import decode_orchestrator_event
+from bus_schemas.replicas import VersionCounts, decode_orchestrator_event
+from bus_schemas.rollouts import AskRollouts, RolloutAcknowledged, RolloutsTold, RolloutWeights
 from bus_schemas.workers import Catalogue, WorkerReport, decode_worker_event
 from services.runtime.errors import InvalidArgumentsError, UpstreamRefusedError
 from services.runtime.problems import problem_body
 
 GOLDEN = Path(__file__).parent / "golden"
 BASES = {Message, WorkerReport}
-PARTS = {FieldError, Timing}
+PARTS = {FieldError, Timing, VersionCounts}
 """Models that travel only inside others."""
 
 
@@ -89,6 +98,25 @@ SAMPLES: dict[str, Sample] = {
     "breaker_acknowledged": Sample(examples.BREAKER_ACKNOWLEDGED, from_json(BreakerAcknowledged.model_validate_json)),
     "ask_breakers": Sample(examples.ASK_BREAKERS, from_json(AskBreakers.model_validate_json)),
     "breakers_told": Sample(examples.BREAKERS_TOLD, from_json(BreakersTold.model_validate_json)),
+    "prepare_config": Sample(examples.PREPARE_CONFIG, from_json(decode_config_order)),
+    "config_prepared": Sample(examples.CONFIG_PREPARED, from_json(ConfigPrepared.model_validate_json)),
+    "config_refused": Sample(examples.CONFIG_REFUSED, from_json(ConfigPrepared.model_validate_json)),
+    "apply_config": Sample(examples.APPLY_CONFIG, from_json(decode_supervisor_order)),
+    "config_applied": Sample(examples.CONFIG_APPLIED, from_json(ConfigApplied.model_validate_json)),
+    "deploy_server": Sample(examples.DEPLOY_SERVER, from_json(decode_supervisor_order)),
+    "deployment_answer": Sample(examples.DEPLOYMENT_ANSWER, from_json(DeploymentAnswer.model_validate_json)),
+    "stop_version": Sample(examples.STOP_VERSION, from_json(decode_supervisor_order)),
+    "rollout_weights": Sample(examples.ROLLOUT_WEIGHTS, from_json(RolloutWeights.model_validate_json)),
+    "rollout_acknowledged": Sample(examples.ROLLOUT_ACKNOWLEDGED, from_json(RolloutAcknowledged.model_validate_json)),
+    "ask_rollouts": Sample(examples.ASK_ROLLOUTS, from_json(AskRollouts.model_validate_json)),
+    "rollouts_told": Sample(examples.ROLLOUTS_TOLD, from_json(RolloutsTold.model_validate_json)),
+    "server_taken_out": Sample(examples.SERVER_TAKEN_OUT, from_json(MaintenanceChanged.model_validate_json)),
+    "server_put_back": Sample(examples.SERVER_PUT_BACK, from_json(MaintenanceChanged.model_validate_json)),
+    "maintenance_acknowledged": Sample(
+        examples.MAINTENANCE_ACKNOWLEDGED, from_json(MaintenanceAcknowledged.model_validate_json)
+    ),
+    "ask_maintenance": Sample(examples.ASK_MAINTENANCE, from_json(AskMaintenance.model_validate_json)),
+    "maintenance_told": Sample(examples.MAINTENANCE_TOLD, from_json(MaintenanceTold.model_validate_json)),
 }
 TOLERANT = sorted(name for name, sample in SAMPLES.items() if not isinstance(sample.value, Query))
 

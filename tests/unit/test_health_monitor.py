@@ -18,6 +18,7 @@ from services.health.roll import without_catalogue
 from services.runtime.breakers import BreakerWords
 from services.runtime.bus import BusAwayError, BusMessage
 from services.runtime.config.policy import Policy, ServerPolicy
+from services.runtime.maintenance import MaintenanceWords
 from services.runtime.metrics import expose
 from services.runtime.replicas import Replicas
 from tests.support.announced import AnnouncedFleet
@@ -51,8 +52,9 @@ class World:
         self.workers = AnnouncedFleet()
         self.replicas = Replicas(cast("Any", self.bus), cast("Any", None), clock=lambda: self.now)
         self.breakers = BreakerWords(clock=lambda: self.now, wall_clock=lambda: self.now)
+        self.maintenance = MaintenanceWords(wall_clock=lambda: self.now)
         self.monitor = HealthMonitor(Policy(servers=dict.fromkeys(servers, ServerPolicy())), clock=lambda: self.now)
-        self.monitor.watch(Sources(self.hearing, self.workers.fleet, self.replicas, self.breakers))
+        self.monitor.watch(Sources(self.hearing, self.workers.fleet, self.replicas, self.breakers, self.maintenance))
 
     async def orchestrator(self, instance: str, *, leaves: bool = False) -> None:
         """Let it say that it lives, or that it leaves."""
@@ -125,6 +127,18 @@ async def test_where_no_orchestrator_lives_no_circuit_is_open() -> None:
 
     await world.orchestrator("o1", leaves=True)
     assert world.error() is None
+
+
+async def test_a_server_that_an_operator_has_taken_out_is_in_maintenance_until_its_time_is_over() -> None:
+    world = World("a", "b")
+    await world.workers.join("b")
+    assert world.error("a") == "No live worker"
+
+    world.maintenance.take(world.maintenance.next("a", is_out=True, until=world.now + 60, reason="moving", by="admin1"))
+    assert world.error("a") == "Maintenance"
+    assert world.monitor.report().status == "healthy"
+    world.now += 60
+    assert world.error("a") == "No live worker"
 
 
 async def test_a_draining_worker_is_none() -> None:

@@ -32,6 +32,7 @@ from services.orchestrator.pins import Pins, rendezvous
 from services.orchestrator.query import QueryService, Reply
 from services.orchestrator.repeating import Repeats
 from services.orchestrator.retry_budget import RetryBudget
+from services.orchestrator.taken_out import TakenOut
 from services.runtime.auth.principals import ANONYMOUS, Principal
 from services.runtime.breakers import BreakerWords
 from services.runtime.config.policy import Policy, ServerPolicy, ToolPolicy
@@ -42,6 +43,7 @@ from services.runtime.errors import (
     QueryError,
     UpstreamError,
 )
+from services.runtime.maintenance import MaintenanceWords
 from services.runtime.metrics import new_registry
 from services.runtime.store import Store
 from tests.support.announced import AnnouncedFleet
@@ -108,16 +110,20 @@ class Gateway:
             instance="orchestrator",
             open_s=30,
         )
+        dispatcher = cast("Dispatcher", self.workers)
+        answers = Answers(policy, cache, board, dispatcher, repeats=repeats, admission=self.admission)
         attempts = Attempts(
             policy,
             catalogue,
-            Answers(policy, cache, board, cast("Dispatcher", self.workers), repeats=repeats, admission=self.admission),
+            answers,
             Pins(self.announced.fleet, idle_s=300),
             cast("Continuations", self.givers),
         )
         observer = Observer(QueryMetrics(self.registry, policies, connected=lambda: 0), catalogue)
         limits, ledger = Limits(time.monotonic), IdempotencyLedger(Store(None))
-        self.queries = QueryService(policy, catalogue, attempts, limits, ledger=ledger, observer=observer)
+        self.maintenance = MaintenanceWords()
+        taken_out = TakenOut(self.maintenance, catalogue, answers)
+        self.queries = QueryService(policy, catalogue, attempts, taken_out, limits, ledger=ledger, observer=observer)
 
     async def ask(
         self, *, principal: Principal = ANONYMOUS, largest_reply_bytes: float = math.inf, **query: Any

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from bus_schemas.errors import FieldError
 from bus_schemas.queries import MAX_BODY_BYTES, MAX_TIMEOUT_MS
-from services.orchestrator.reading import MAX_NESTING, read_query
+from services.orchestrator.reading import read_query
 from services.runtime.errors import InvalidJsonError, InvalidRequestError, PayloadTooLargeError, QueryError
+from services.runtime.i_json import MAX_NESTING
 
 _NUMBERS = st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]))

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, JsonValue, TypeAdapter
 
 from services.orchestrator.arguments import ArgumentCheck
-from services.orchestrator.reading import MAX_NESTING
 from services.orchestrator.schema_cost import LARGEST_COST, cost_per_value
 from services.runtime.errors import InvalidArgumentsError
+from services.runtime.i_json import MAX_NESTING
 from tests.support.schema_visits import most_visits
 
 Schema = dict[str, Any]

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.orchestrator.weights import SmoothWeightedRoundRobin, effective_weights
+from services.orchestrator.weights import SmoothWeightedRoundRobin
+from services.runtime.rollouts import effective_weights
 
 _VERSIONS = ["1.0.0", "1.1.0", "2.0.0", "3.0.0"]
 _WEIGHTS = st.dictionaries(st.sampled_from(_VERSIONS), st.integers(0, 100), min_size=1).filter(
@@ -87,3 +88,15 @@ def test_a_version_has_traffic_through_a_rollout_or_when_no_other_lives(
     rollout: dict[str, float], live: list[str], first: str | None, expected: dict[str, float]
 ) -> None:
     assert effective_weights(rollout, live, first) == expected
+
+
+@given(st.integers(1, 99), st.integers(0, 300), st.integers(1, 99), st.integers(1, 100))
+def test_each_step_is_exact_to_one_call_whatever_the_weights_were_before(
+    before: int, skipped: int, new: int, window: int
+) -> None:
+    turns = SmoothWeightedRoundRobin()
+    for _ in range(skipped):
+        turns.choose({"old": 100 - before, "new": before})
+    weights = {"old": 100 - new, "new": new}
+    taken = Counter(turns.choose(weights) for _ in range(window))
+    assert abs(taken["new"] - window * new / 100) <= 1

@@ -35,9 +35,14 @@ TABLE = {
     "method_not_allowed": (405, False, "no"),
     "misdirected_request": (421, False, "no"),
     # Of the admin service alone.
+    "invalid_config": (422, False, "no"),
     "store_unavailable": (503, True, "no"),
     "bus_unavailable": (503, True, "no"),
     "audit_unavailable": (503, True, "no"),
+    "worker_not_found": (404, False, "no"),
+    "version_not_found": (404, False, "no"),
+    "rollout_not_found": (404, False, "no"),
+    "rollout_conflict": (409, False, "no"),
 }
 """SPEC §3, row by row: status, retryable, executed."""
 

@@ -25,9 +25,7 @@ _POLICY = Policy.model_validate({"servers": {"a": {"version": "1.2.0"}, "b": {}}
 
 def test_every_server_has_as_many_workers_as_asked_for_and_every_service_its_port() -> None:
     settings = SupervisorSettings(workers=2, orchestrators=2)
-    plan = plan_services(
-        settings, _POLICY, _PORTS, keys_file="/k", redis_url="redis://r", worker_config="/c", worker_ports=count(9000)
-    )
+    plan = plan_services(settings, _POLICY, _PORTS, keys_file="/k", redis_url="redis://r", worker_ports=count(9000))
     assert {service.name: service.url for service in plan} == {
         "orchestrator-1": "http://127.0.0.1:8080",
         "orchestrator-2": "http://127.0.0.1:8083",
@@ -42,9 +40,7 @@ def test_every_server_has_as_many_workers_as_asked_for_and_every_service_its_por
 
 def test_only_the_http_services_listen_on_the_host() -> None:
     settings = SupervisorSettings(host="0.0.0.0")
-    plan = plan_services(
-        settings, _POLICY, _PORTS, keys_file="/k", redis_url="redis://r", worker_config="/c", worker_ports=count(9000)
-    )
+    plan = plan_services(settings, _POLICY, _PORTS, keys_file="/k", redis_url="redis://r", worker_ports=count(9000))
     assert {service.variables.get("BUSBAR_HOST") for service in plan if service.server is None} == {"0.0.0.0"}
     assert {service.variables.get("BUSBAR_WORKER_HOST") for service in plan.workers} == {"127.0.0.1"}
 
@@ -53,7 +49,7 @@ def test_the_store_is_told_to_all_but_the_workers_and_not_shown(monkeypatch: pyt
     monkeypatch.setenv("BUSBAR_REDIS_URL", "redis://operators")
     monkeypatch.setenv("BUSBAR_REDIS_URL_FILE", "/operators")
     plan = plan_services(
-        SupervisorSettings(), _POLICY, _PORTS, keys_file="/k", redis_url="redis://r", worker_config="/c",
+        SupervisorSettings(), _POLICY, _PORTS, keys_file="/k", redis_url="redis://r",
         worker_ports=count(9000),
     )  # fmt: skip
     told = {

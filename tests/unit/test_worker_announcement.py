@@ -8,7 +8,7 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from bus_schemas.control import DescribeWorker
+from bus_schemas.control import DescribeWorker, DrainWorker
 from services.runtime.bus import Bus, BusMessage
 from services.runtime.bus.connection import MessageTooLargeError
 from services.runtime.bus.discovery import EndpointStats
@@ -36,7 +36,7 @@ class FakeBus:
 
     @property
     def events(self) -> list[str]:
-        return [message["event"] for message in self.published]
+        return [message["event"] for message in self.published if "event" in message]
 
 
 def announcing(bus: FakeBus, keeper: SimpleNamespace) -> Announcement:
@@ -102,3 +102,28 @@ async def test_a_catalogue_that_no_message_can_carry_is_not_announced_but_the_wo
     keeper.status = Status("up", None, catalogue_of(1))
     await announcement.tell()
     assert bus.events[-1] == "joined"
+
+
+def order_to_drain() -> BusMessage:
+    return BusMessage(cast("Any", None), subject="control", reply="inbox", data=DrainWorker().encode())
+
+
+async def test_a_worker_that_drains_says_whether_it_was_ordered_to() -> None:
+    bus = FakeBus()
+    unasked = announcing(bus, keeper_of(catalogue_of(1)))
+    await unasked.tell_draining()
+    assert [bus.events[-1], bus.published[-1]["by_order"]] == ["draining", False]
+
+    ordered = announcing(bus, keeper_of(catalogue_of(1)))
+    await ordered.take_order(order_to_drain())
+    await ordered.tell_draining()
+    assert [bus.events[-1], bus.published[-1]["by_order"]] == ["draining", True]
+
+
+async def test_an_order_that_meets_a_worker_on_its_way_out_is_told_too() -> None:
+    bus = FakeBus()
+    announcement = announcing(bus, keeper_of(catalogue_of(1)))
+    await announcement.tell_draining()
+    await announcement.take_order(order_to_drain())
+    draining = [message["by_order"] for message in bus.published if message.get("event") == "draining"]
+    assert draining == [False, True]

@@ -4,6 +4,7 @@ client      the nats-py client with the faults mended that lose messages or hang
 connection  Bus: publish, subscribe, fence; reconnects for ever, ends the process when it cannot
 chunks      large results in parts, on a second connection
 inbox       one subscription for all replies; an exchange may get several
+orders      takes orders and answers them, one after another
 discovery   $SRV PING, INFO and STATS of ADR-32, asked and answered
 metrics     whether the connections are up, and how often they came back
 """

@@ -2,7 +2,8 @@
 
 - `file`         finds the file; `load_policy`, `public_text`
 - `connections`  how each server is reached; `load_config`, `load_connection`
-- `policy`       the models of the public part
+- `policy`       the models of the public part; `LivePolicy`, the one that is in force
+- `following`    reads the file anew when that is ordered on the bus; calls `file`
 - `document`     reads the file and parts public from private keys; calls `syntax`, `policy`
 - `syntax`       YAML or JSON text as plain data
 - `expansion`    `${VARIABLE}` in private values

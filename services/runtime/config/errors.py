@@ -11,6 +11,8 @@ from pydantic import ValidationError
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/-]{1,64}\Z")
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _SHOWN_VALUE_CHARACTERS = 40
+_VALUE = re.compile(r" \(it is .*\)\Z", re.DOTALL)
+"""What `_shown_value` writes."""
 
 
 class ConfigError(Exception):
@@ -24,6 +26,10 @@ class ConfigError(Exception):
         super().__init__("\n".join(f"{path}: {problem}" for problem in problems))
         self.path = path
         self.problems = tuple(problems)
+
+    def without_values(self) -> list[str]:
+        """Return the problems as they may leave the machine: the keys and what is wrong, no value, no file's name."""
+        return [_VALUE.sub("", problem) for problem in self.problems]
 
 
 def key_path(keys: Sequence[object], *, private: bool = False) -> str:

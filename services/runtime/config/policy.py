@@ -1,8 +1,20 @@
 """The public part of the configuration: what every service may know of a server."""
 
-from typing import Annotated, Literal, Self
+import hashlib
+import json
+from collections.abc import Callable, Collection
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    field_validator,
+)
 from pydantic.types import Strict
 from pydantic_core import PydanticCustomError
 
@@ -109,3 +121,55 @@ class Policy(_Public):
                 }
             }
         )
+
+    def digest(self) -> str:
+        """The same for the same policy, whoever read it from whichever file: SHA-256 over its sorted JSON, in hex."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+class Difference(NamedTuple):
+    """The servers that a policy has beside another, lacks, and says something else of; by name."""
+
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+
+
+def difference(before: Policy, after: Policy) -> Difference:
+    """Return what is other in `after` than in `before`."""
+    old, new = before.servers, after.servers
+    return Difference(
+        added=sorted(new.keys() - old.keys()),
+        removed=sorted(old.keys() - new.keys()),
+        changed=sorted(name for name in new.keys() & old.keys() if new[name] != old[name]),
+    )
+
+
+class LivePolicy(Policy):
+    """The policy in force. A reload swaps the servers; whoever holds this object sees the new ones from then on."""
+
+    model_config = ConfigDict(frozen=False)
+
+    _removed: frozenset[str] = PrivateAttr(default=frozenset())
+    _listeners: list[Callable[[], None]] = PrivateAttr(default_factory=list)
+
+    @classmethod
+    def of_start(cls, policy: Policy) -> Self:
+        """Return what is in force from the start of the process on."""
+        return cls(servers=policy.servers)
+
+    @property
+    def removed(self) -> Collection[str]:
+        """The servers that a reload has taken out: not served any more, although workers of theirs may still live."""
+        return self._removed
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each change."""
+        self._listeners.append(listener)
+
+    def replace(self, policy: Policy) -> None:
+        """Put `policy` into force, whole."""
+        self._removed = frozenset({*self._removed, *self.servers} - policy.servers.keys())
+        self.servers = policy.servers
+        for listener in self._listeners:
+            listener()

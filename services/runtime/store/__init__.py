@@ -4,6 +4,7 @@ client      the store: a wait is at most 0.1 s, and one that is away costs that 
 connection  the one connection, which all share: replies come in the order of the commands
 cache_keys  under which names the cache keeps its entries, generations and tallies
 cache_book  how many entries live, and how they are all made invalid at once
+retained    what is to outlast every process: of each name the newest word
 """
 
 from services.runtime.store.client import Script, Store, StoreAwayError, StoreError, StoreRefusedError, open_store

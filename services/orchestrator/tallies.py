@@ -1,0 +1,108 @@
+"""What each version of a server makes of its calls: counted while there is another version to compare it with."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from bus_schemas.errors import ERRORS
+from bus_schemas.latencies import latency_bucket
+from bus_schemas.queries import Query
+from bus_schemas.replicas import VersionCounts
+from services.orchestrator.catalogue import CatalogueView, LiveVersion
+from services.orchestrator.dispatch import Outcome
+from services.orchestrator.tool_errors import is_tool_error
+from services.runtime.errors import CircuitOpenError, NoWorkerError, QueryError
+from services.runtime.rollouts import RolloutWords
+
+_MOST_TOLD: Final = 64
+"""Versions in a heartbeat; whatever lives, it stays small."""
+
+Calling = Callable[[], Awaitable[Outcome]]
+Counting = Callable[[LiveVersion, Query, Calling], Calling]
+
+
+def uncounted(_version: LiveVersion, _query: Query, call: Calling) -> Calling:
+    """Return `call` as it is."""
+    return call
+
+
+@dataclass(slots=True)
+class _Tally:
+    requests: int = 0
+    errors: int = 0
+    latencies: Counter[int] = field(default_factory=Counter)
+    in_flight: dict[int, float] = field(default_factory=dict)
+    """Since when, by a number of the call."""
+
+
+class VersionTallies:
+    """Counts the calls of servers that have a rollout under way or several live versions, of others nothing."""
+
+    def __init__(
+        self, catalogue: CatalogueView, words: RolloutWords, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`clock` is in seconds."""
+        self._catalogue = catalogue
+        self._words = words
+        self._clock = clock
+        self._tallies: dict[tuple[str, str], _Tally] = {}
+        self._calls = 0
+
+    def counting(self, version: LiveVersion, query: Query, call: Calling) -> Calling:
+        """Return `call`, counted if the version's server is: however many workers it asks, it is one request.
+
+        A call that no worker took, or that its caller gave up, says nothing of the version.
+        """
+        if not self._is_counted(version.server):
+            return call
+        tally = self._tallies.setdefault((version.server, version.version), _Tally())
+
+        async def counted() -> Outcome:
+            began_at = self._clock()
+            self._calls += 1
+            number = self._calls
+            tally.in_flight[number] = began_at
+            try:
+                outcome = await call()
+            except (NoWorkerError, CircuitOpenError, asyncio.CancelledError):
+                raise
+            except QueryError as error:
+                self._count(tally, began_at, is_error=ERRORS[error.code].status >= 500)
+                raise
+            else:
+                self._count(tally, began_at, is_error=query.tool is not None and is_tool_error(outcome.result))
+                return outcome
+            finally:
+                del tally.in_flight[number]
+
+        return counted
+
+    def told(self) -> list[VersionCounts]:
+        """Return what was counted; forget what is not counted any more."""
+        now = self._clock()
+        for key in [key for key in self._tallies if not self._is_counted(key[0])]:
+            del self._tallies[key]
+        told = sorted(self._tallies.items(), key=lambda item: (not self._words.is_under_way(item[0][0]), item[0]))
+        return [
+            VersionCounts(
+                server=server,
+                version=version,
+                requests=tally.requests,
+                errors=tally.errors,
+                latencies=dict(tally.latencies),
+                in_flight=Counter(latency_bucket(now - began_at) for began_at in tally.in_flight.values()),
+            )
+            for (server, version), tally in told[:_MOST_TOLD]
+        ]
+
+    def _is_counted(self, server: str) -> bool:
+        live = self._catalogue.live(server)
+        return self._words.is_under_way(server) or (live is not None and len(live.versions) > 1)
+
+    def _count(self, tally: _Tally, began_at: float, *, is_error: bool) -> None:
+        tally.requests += 1
+        tally.errors += is_error
+        tally.latencies[latency_bucket(self._clock() - began_at)] += 1
