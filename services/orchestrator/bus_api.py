@@ -9,6 +9,7 @@ from bus_schemas import envelope, subjects
 from bus_schemas.envelope import Kind
 from bus_schemas.errors import FieldError
 from bus_schemas.header_numbers import read_number
+from bus_schemas.queries import MAX_TIMEOUT_MS
 from services.orchestrator.admission import Admission
 from services.orchestrator.context import Context
 from services.orchestrator.forwarding import HeaderValues
@@ -17,11 +18,13 @@ from services.orchestrator.tracing import trace_context
 from services.runtime.auth.principals import Principal
 from services.runtime.bus import Bus, BusAwayError, BusMessage
 from services.runtime.bus.connection import MessageTooLargeError
-from services.runtime.clocks import SenderClocks, sender_of
+from services.runtime.clocks import SenderClock, SenderClocks, sender_of
 from services.runtime.errors import InvalidRequestError, QueryError, ResultTooLargeError
 from services.runtime.ids import new_id
 from services.runtime.lifecycle import Lifecycle
 
+_LONGEST_S = MAX_TIMEOUT_MS / 1000
+"""More than that no query waits; and what somebody made up must not drown what is measured."""
 _HEADERS_BYTES = 1024
 """More than the headers of an answer take; they count towards the largest message."""
 
@@ -59,8 +62,7 @@ class BusApi:
                 principal = self._authenticate(headers.get(envelope.AUTHORIZATION))
                 if envelope.SENT_AT in headers:
                     # A query counts from when it would have come if the bus had not held it back.
-                    sender = f"{principal.id} {sender_of(message.reply or request_id)}"
-                    received_at = time.monotonic() - self._delay_s(sender, headers[envelope.SENT_AT])
+                    received_at = time.monotonic() - self._delay_s(principal, message.reply, headers[envelope.SENT_AT])
                 values, largest = _values_of(headers), self._bus.max_payload - _HEADERS_BYTES
                 context = Context(
                     request_id,
@@ -87,14 +89,19 @@ class BusApi:
                 except MessageTooLargeError:  # a problem with a large error object of the server's
                     await self._send(message.reply, self._queries.problem(ResultTooLargeError(), request_id))
 
-    def _delay_s(self, sender: str, sent_at: str) -> float:
-        """Return how much longer than usual a query was on the bus. Raises InvalidRequestError."""
+    def _delay_s(self, principal: Principal, reply_to: str, sent_at: str) -> float:
+        """Return how much longer than usual a query was on the bus, in seconds. Raises InvalidRequestError."""
         try:
             sent_at_ms = read_number(sent_at)
         except ValueError as error:
             wrong = FieldError(pointer=f"/headers/{envelope.SENT_AT}", keyword="pattern")
             raise InvalidRequestError(errors=[wrong]) from error
-        return self._clocks.delay_s(sender, sent_at_ms / 1000)
+        inbox = sender_of(reply_to)
+        if inbox == reply_to:  # of one request alone: there is nothing to compare with, now or later
+            delay_s = SenderClock().delay_s(sent_at_ms / 1000, time.time())
+        else:
+            delay_s = self._clocks.delay_s(f"{principal.id} {inbox}", sent_at_ms / 1000)
+        return min(delay_s, _LONGEST_S)
 
     async def _send(self, subject: str, reply: Reply) -> None:
         headers = {envelope.STATUS: str(reply.status), "content-type": reply.content_type, **reply.headers}

@@ -148,6 +148,8 @@ class CallConsumer:
             if message.reply:
                 await self._replies.refusal(message.reply, NoWorkerError(), time.monotonic())
             return
+        if not message.reply:
+            return  # nobody waits for it: not a call of ours
         now = time.monotonic()
         delay_s = self.clocks.delay_s(sender_of(message.reply), headers.sent_at_ms / 1000)
         flight = _Flight(headers, message.reply, now + headers.timeout_ms / 1000 - delay_s, now)

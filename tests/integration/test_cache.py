@@ -36,6 +36,7 @@ async def running(ledger: Path, valkey_process: ValkeyServer) -> AsyncIterator[F
         "plain": clock(ledger),
         "believed": clock(ledger, trust_hints=True),
         "short": clock(ledger, tools={"now": {"cache_ttl_s": 0.5, "cache_scope": "public"}}),
+        "narrow": clock(ledger, tools=PUBLIC_TOOL, max_in_flight=1),
         "gone": clock(ledger, alternates=["shared"], tools=PUBLIC_TOOL),
     }
     keys: dict[str, dict[str, Any]] = {f"caller-{number}": {} for number in range(100)}
@@ -195,6 +196,17 @@ async def test_who_leads_with_less_time_than_others_fails_alone(running: Fleet, 
     assert (await hasty).status == 504
     assert {answer.status for answer in answers} == {200}
     assert calls(ledger, "hasty") == 2
+
+
+async def test_who_leads_and_has_too_little_time_for_a_place_in_the_line_fails_alone(running: Fleet) -> None:
+    ahead = asyncio.create_task(running.ask_http(now("narrow", "ahead", ms=1500)))
+    await anyio.sleep(0.3)  # it has the only slot
+    hasty = asyncio.create_task(running.ask_http(now("narrow", "same", timeout_ms=700)))
+    await anyio.sleep(0.1)  # it leads, and waits in the worker's line
+    patient = await _at_once([running.ask_http(now("narrow", "same")) for _ in range(10)])
+    assert (await hasty).json["code"] in {"overloaded", "timeout"}
+    assert {answer.status for answer in patient} == {200}
+    assert (await ahead).status == 200
 
 
 async def _at_once(asking: list[Any]) -> list[Answered]:

@@ -236,7 +236,8 @@ async def test_queries_over_nats_carry_the_key_and_are_told_the_status_of_the_re
     async with load_process(record, nats_url=nats.url, server="s", key=KEY, concurrency=4, total=20) as load:
         summary = await load.finished()
     await bus.close()
-    assert headers == [{"authorization": f"Bearer {KEY}"}] * 20
+    assert {one["authorization"] for one in headers} == {f"Bearer {KEY}"}
+    assert [int(one["mcp-sent-at"]) > 0 for one in headers] == [True] * 20
     assert (summary.answered, summary.refused) == (10, {"tool_not_found": 10})
     assert Counter(told.status for told in _read(record)[1].values()) == {200: 10, 404: 10}
 

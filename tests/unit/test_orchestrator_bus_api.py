@@ -210,6 +210,24 @@ async def test_callers_whose_clocks_differ_by_a_minute_do_each_other_no_harm() -
     assert all(call.deadline == pytest.approx(time.monotonic() + 30, abs=1) for call in gateway.workers.calls)
 
 
+async def test_callers_with_an_inbox_for_each_request_do_not_make_us_forget_the_others() -> None:
+    gateway, bus = await gateway_of_a(), FakeBus()
+    api = bus_api(gateway, bus)
+    caller, passing = Caller(api, bus), Caller(api, bus, inbox="_INBOX")
+    assert "result" in await caller.ask()
+    for _ in range(1100):
+        await passing.ask()
+    assert (await caller.ask(held_back_s=31))["code"] == "timeout"
+
+
+async def test_a_time_of_sending_that_is_made_up_counts_as_the_longest_timeout() -> None:
+    gateway, bus = await gateway_of_a(), FakeBus()
+    refused = await Caller(bus_api(gateway, bus), bus).ask(held_back_s=time.time())
+    assert refused["code"] == "timeout"
+    observed = gateway.registry.get_sample_value("mcp_query_duration_seconds_sum", {"server": "a"})
+    assert observed == pytest.approx(300, abs=1)
+
+
 async def test_who_claims_to_ask_in_the_future_gets_no_more_time_for_it() -> None:
     gateway, bus = await gateway_of_a(), FakeBus()
     caller = Caller(bus_api(gateway, bus), bus, clock_is_ahead_s=1e9)

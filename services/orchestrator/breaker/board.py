@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _JITTER: Final = 0.1
 """Breakers that opened together do not all probe together."""
+_PROBE_MARGIN_S: Final = 1.0
+"""A worker gives a call the server's `timeout_s` from when it has a slot, and its word has to come back."""
 
 
 class Board:
@@ -142,7 +144,7 @@ class Board:
                 self._words,
                 instance=self._instance,
                 open_s=self._open_s * (1 + _JITTER * self._uniform()),
-                probe_s=self._policy.of(server).timeout_s,
+                probe_s=lambda: self._policy.of(server).timeout_s + _PROBE_MARGIN_S,
                 tell=self._tell,
                 clock=self._clock,
             )

@@ -48,7 +48,7 @@ class Guard:
         *,
         instance: str,
         open_s: float,
-        probe_s: float,
+        probe_s: Callable[[], float],
         tell: Callable[[BreakerChanged], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -60,7 +60,7 @@ class Guard:
             words: the newest word on each breaker, ours among them.
             instance: who we are.
             open_s: how long it stays open, in seconds.
-            probe_s: how long a probe may take before it counts as lost, in seconds.
+            probe_s: how long a probe that begins now may take before it counts as lost, in seconds.
             tell: is given each word that others must hear; must neither wait nor raise.
             clock: the moment now, in seconds; the one that `words` has.
         """
@@ -108,7 +108,7 @@ class Guard:
         self.check()
         if self._words.of(self.server, self.version) is None:
             return Permit(self._generation, is_probe=False)
-        self._change(BreakerState.HALF_OPEN, self._probe_s, "a probe is on its way")
+        self._change(BreakerState.HALF_OPEN, self._probe_s(), "a probe is on its way")
         return Permit(self._generation, is_probe=True)
 
     def settle(self, permit: Permit, verdict: Verdict) -> None:

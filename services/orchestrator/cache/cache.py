@@ -20,7 +20,7 @@ from services.orchestrator.context import Course, StandIn
 from services.orchestrator.dispatch import Outcome
 from services.runtime.auth.principals import Principal
 from services.runtime.config.policy import Policy
-from services.runtime.errors import DeadlineExceededError, QueryError
+from services.runtime.errors import DeadlineExceededError, OverloadedError, QueryError
 from services.runtime.store import StoreError
 
 _LEAD_ON_S: Final = 0.7
@@ -128,11 +128,13 @@ class AnswerCache:
     ) -> Outcome:
         """Get the answer for all of this process who want the same."""
         with flight:
+            lost_before = list(course.losses)
             try:
                 outcome = await self._wait_or_ask(wanted, seen, course, ask)
             except QueryError as error:
-                # Who ran out of time speaks for nobody who has more.
-                if time.monotonic() < course.deadline:
+                # Who has too little time, or lost a call elsewhere before, speaks for nobody else.
+                is_its_own = isinstance(error, OverloadedError) or error in lost_before
+                if time.monotonic() < course.deadline and not is_its_own:
                     flight.fail(error)
                 raise
             flight.land(outcome if is_complete(outcome.result) else None)
