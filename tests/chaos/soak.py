@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import anyio
@@ -44,7 +45,7 @@ class Soaked:
 
 
 async def soak(faults: Sequence[Fault], folder: Path, *, minutes: float, tell: Callable[[Report], None]) -> Soaked:
-    """Run `faults` in turn for so long; the first turn is the warm-up.
+    """Run `faults` in turn for so long, and each at least once; the first turn is the warm-up.
 
     The eldest orchestrator and the eldest worker of each server live through all of it: their memory and descriptors
     are compared.
@@ -53,13 +54,15 @@ async def soak(faults: Sequence[Fault], folder: Path, *, minutes: float, tell: C
     wrong: list[str] = []
     async with runner(folder, is_short=False, patience=1.0) as rows:
         before: State | None = None
-        while before is None or time.monotonic() < ends_at:
-            for fault in faults:
-                report = await rows.run(fault)
-                tell(report)
-                wrong += [f"{fault.name}: {fault_wrong}" for fault_wrong in report.wrong]
-            if before is None:
+        for turn, fault in ((turn, fault) for turn in count() for fault in faults):
+            if before is None and turn == 1:
                 before = await _state(await rows.ground(USUAL))
+            if before is not None and time.monotonic() >= ends_at:
+                break
+            report = await rows.run(fault)
+            tell(report)
+            wrong += [f"{fault.name}: {fault_wrong}" for fault_wrong in report.wrong]
+        assert before is not None
         ground = await rows.ground(USUAL)
         after = await _state(ground)
         cpu = await _idle_cpu(ground)
