@@ -25,7 +25,7 @@ test: $(INSTALLED_DEV) strangers  ## Run all tests (ARGS="-k name" for some)
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest --durations=15 --numprocesses 2 --dist loadfile $(addprefix --ignore ,$(ALONE))
+	@$(BIN)/python -m pytest --durations=15 --numprocesses 3 --dist loadfile $(addprefix --ignore ,$(ALONE))
 	@$(BIN)/python -m pytest --durations=15 $(ALONE)
 endif
 

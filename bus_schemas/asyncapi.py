@@ -162,7 +162,7 @@ def _channels() -> Document:
             "deploy_server",
             "stop_version",
         ),
-        "supervisor_reply": _replies("config_prepared", "config_applied", "deployment_answer", "acknowledged"),
+        "supervisor_reply": _replies("config_prepared", "config_applied", "deployment_answer", "stop_answer"),
         "maintenance_event": _channel(
             subjects.maintenance_event(_SERVER),
             f"Which server an operator takes out; subscribe to `{subjects.MAINTENANCE_EVENTS}` for all.",
@@ -301,6 +301,12 @@ def _operations() -> Document:
             "Set the shares of a server's versions; every orchestrator acknowledges it.",
             reply=("rollout_event_reply", "rollout_acknowledged"),
         ),
+        "pinVersion": _operation(
+            "supervisor",
+            "send",
+            "rollout_event",
+            "Give the version in force all queries, before another one is started; nobody is waited for.",
+        ),
         "obeyWeights": _operation(
             "orchestrator",
             "receive",
@@ -344,14 +350,14 @@ def _operations() -> Document:
             "send",
             "supervisor",
             "Reload; `busbar deploy` sends the other orders.",
-            reply=("supervisor_reply", "config_prepared", "config_applied", "deployment_answer", "acknowledged"),
+            reply=("supervisor_reply", "config_prepared", "config_applied", "deployment_answer", "stop_answer"),
         ),
         "obeySupervisorOrder": _operation(
             "supervisor",
             "receive",
             "supervisor",
             "Start, replace and stop workers and servers.",
-            reply=("supervisor_reply", "config_prepared", "config_applied", "deployment_answer", "acknowledged"),
+            reply=("supervisor_reply", "config_prepared", "config_applied", "deployment_answer", "stop_answer"),
         ),
         "orderMaintenance": _operation(
             "admin",

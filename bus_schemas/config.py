@@ -13,6 +13,7 @@ from bus_schemas.envelope import Message
 from bus_schemas.names import InstanceId, ServerName, Version
 
 ServiceKind = Literal["orchestrator", "health", "admin", "supervisor", "worker"]
+StopOutcome = Literal["stopped", "under_way", "not_deployed"]
 
 
 class PrepareConfig(Message):
@@ -72,11 +73,19 @@ class DeploymentAnswer(Message):
 
 
 class StopVersion(Message):
-    """Tells the supervisor to drain and stop the workers of a version that it deployed, and the server behind them."""
+    """Tells the supervisor to drain and stop a version that is being deployed, unless its rollout goes on."""
 
     order: Literal["stop_version"] = "stop_version"
     server: ServerName
-    version: Version
+    version: Version | None = Field(default=None, description="None: whichever is being deployed.")
+
+
+class StopAnswer(Acknowledged):
+    """What became of StopVersion."""
+
+    outcome: StopOutcome = Field(
+        description="`under_way`: its rollout goes on, and decides. `not_deployed`: it is not being deployed."
+    )
 
 
 SupervisorOrder = PrepareConfig | ApplyConfig | DeployServer | StopVersion

@@ -10,6 +10,7 @@ from bus_schemas.config import (
     DeploymentAnswer,
     DeployServer,
     PrepareConfig,
+    StopAnswer,
     StopVersion,
 )
 from bus_schemas.control import Acknowledged, DescribeWorker, DrainWorker, FindState, StateFound
@@ -255,3 +256,4 @@ _SUPERVISOR = "s7c4k1vq2x9m"
 DEPLOY_SERVER = DeployServer(server=_SERVER, config_file="/etc/busbar/busbar.yaml")
 DEPLOYMENT_ANSWER = DeploymentAnswer(instance=_SUPERVISOR, from_version="1.1.0", to_version=_VERSION, workers=2)
 STOP_VERSION = StopVersion(server=_SERVER, version=_VERSION)
+STOP_ANSWER = StopAnswer(instance=_SUPERVISOR, outcome="stopped")

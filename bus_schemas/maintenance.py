@@ -1,12 +1,15 @@
 """Which servers an operator has taken out, on `mcp.v1.event.maintenance.<server>`, and what everybody knows of it."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, NonNegativeInt
 
 from bus_schemas.control import Acknowledged
 from bus_schemas.envelope import Message
 from bus_schemas.names import InstanceId, ServerName
+
+LATEST_S: Final = 253_402_300_799
+"""The last second of the year 9999, in seconds since 1970: a later moment cannot be told as a date."""
 
 
 class MaintenanceChanged(Message):
@@ -21,6 +24,7 @@ class MaintenanceChanged(Message):
     is_out: bool = Field(description="Whether no query is to reach the server.")
     until: float | None = Field(
         default=None,
+        le=LATEST_S,
         description="When it is back by itself, seconds since 1970 by each reader's clock; None: not by itself.",
     )
     reason: str = ""

@@ -54,6 +54,7 @@ _MODELS: dict[str, tuple[BaseModel, ...]] = {
     "deploy_server": (examples.DEPLOY_SERVER,),
     "deployment_answer": (examples.DEPLOYMENT_ANSWER,),
     "stop_version": (examples.STOP_VERSION,),
+    "stop_answer": (examples.STOP_ANSWER,),
     "maintenance_changed": (examples.SERVER_TAKEN_OUT, examples.SERVER_PUT_BACK),
     "maintenance_acknowledged": (examples.MAINTENANCE_ACKNOWLEDGED,),
     "ask_maintenance": (examples.ASK_MAINTENANCE,),

@@ -25,7 +25,7 @@ class RolloutWeights(Message):
     under_way: bool = Field(default=False, description="Whether a rollout goes on: then each version is counted.")
     epoch: NonNegativeInt = Field(description="Milliseconds since 1970, or one more than the highest that was known.")
     updated_at: float = Field(description="When they were set, seconds since 1970.")
-    by: InstanceId = Field(description="The admin service that has set them.")
+    by: InstanceId = Field(description="The admin service, or the supervisor that pinned a version, that has set them.")
 
 
 class RolloutAcknowledged(Acknowledged):

@@ -83,7 +83,9 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
                         breakers=breakers,
                         maintenance=MaintenanceControl(maintenance_words, replicas, store, known, instance=instance),
                         cache=CacheControl(store, replicas, known, policy),
-                        config=ConfigControl(bus, inbox, fleet, replicas, config),
+                        config=ConfigControl(
+                            bus, inbox, fleet, replicas, config, has_supervisor=settings.has_supervisor
+                        ),
                         rollouts=RolloutControl(book, telling, watch, known),
                     ),
                     "readiness": lambda: None if bus.connected else "the bus is away",

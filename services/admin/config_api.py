@@ -15,7 +15,9 @@ from services.runtime.openapi import problems
 class ReloadReport(BaseModel):
     """What is in force now, and which processes say so."""
 
-    applied: bool = Field(description="False: a live orchestrator was silent, and nothing was changed.")
+    applied: bool = Field(
+        description="False: a live orchestrator or the supervisor was silent, and nothing was changed."
+    )
     added: list[str]
     removed: list[str]
     changed: list[str] = Field(description="Servers whose policy, or way to be reached, is another.")

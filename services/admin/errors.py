@@ -1,7 +1,8 @@
 """Why the admin service does not do what it is asked, beside what can be wrong with any request.
 
 NotExecutedError               (runtime.errors) certainly nothing was changed
-├── StoreUnavailableError      the shared store does not answer, or there is none
+├── StoreUnavailableError      the shared store does not answer, or there is none; but a change of what only it
+│                              has, a rollout or what is cached, may have reached it
 ├── FleetUnavailableError      the bus is away, so nobody can be told
 └── AuditUnavailableError      the audit log cannot be written, and nothing is changed without it
 
@@ -18,7 +19,7 @@ from services.runtime.errors import NotExecutedError, RefusedError
 
 
 class StoreUnavailableError(NotExecutedError):
-    """The shared store does not answer, or there is none."""
+    """The shared store does not answer, or there is none; what was to be changed in it may be."""
 
     code = ErrorCode.STORE_UNAVAILABLE
 

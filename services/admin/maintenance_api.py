@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AwareDatetime, BeforeValidator, Field
 
 from bus_schemas.errors import ErrorCode, FieldError
+from bus_schemas.maintenance import LATEST_S
 from bus_schemas.names import ServerName
 from services.admin.auditing import AuditedRoute, audit_also
 from services.admin.bodies import BODY_ERRORS, Body, Reason, described, reading_body
@@ -85,7 +86,7 @@ async def begin(
     body: Annotated[TakingOut, Depends(reading_body(TakingOut))],
 ) -> Response:
     audit_also(request, reason=body.reason, until="" if body.until is None else body.until.isoformat())
-    until = None if body.until is None else _in_future(body.until)
+    until = None if body.until is None else _seconds(body.until)
     return _answer(await control.take_out(server, until=until, reason=body.reason))
 
 
@@ -100,10 +101,14 @@ async def end(control: MaintenanceOf, server: ServerName) -> Response:
     return _answer(await control.put_back(server))
 
 
-def _in_future(until: datetime) -> float:
-    if until.timestamp() <= time.time():
+def _seconds(until: datetime) -> float:
+    """Return it in seconds since 1970. Raises InvalidRequestError: it is over, or too late to be told in UTC."""
+    seconds = until.timestamp()
+    if seconds <= time.time():
         raise InvalidRequestError(errors=[FieldError(pointer="/until", keyword="minimum")])
-    return until.timestamp()
+    if seconds > LATEST_S:
+        raise InvalidRequestError(errors=[FieldError(pointer="/until", keyword="maximum")])
+    return seconds
 
 
 def _answer(change: MaintenanceChange) -> Response:

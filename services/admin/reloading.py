@@ -35,7 +35,10 @@ _PLAIN_KEYS: Final = re.compile(r"[A-Za-z0-9_.-]+\Z")
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """What became of a reload. With a live orchestrator that did not answer the first question, nothing is changed."""
+    """What became of a reload.
+
+    With a live orchestrator, or the supervisor, that did not answer the first question, nothing is changed.
+    """
 
     added: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
@@ -49,13 +52,16 @@ class Reload:
 class ConfigControl:
     """Reloads, one reload at a time."""
 
-    def __init__(self, bus: Bus, inbox: Inbox, fleet: Fleet, replicas: Replicas, path: Path) -> None:
-        """Take who can be told, and the path of our own file."""
+    def __init__(
+        self, bus: Bus, inbox: Inbox, fleet: Fleet, replicas: Replicas, path: Path, *, has_supervisor: bool
+    ) -> None:
+        """Take who can be told, the path of our own file, and whether a supervisor is among them."""
         self._bus = bus
         self._inbox = inbox
         self._fleet = fleet
         self._replicas = replicas
         self._path = path
+        self._has_supervisor = has_supervisor
         self._turn = asyncio.Lock()
 
     async def reload(self) -> Reload:
@@ -72,9 +78,8 @@ class ConfigControl:
             except BusAwayError as error:
                 raise FleetUnavailableError from error
             _refuse_problems(prepared, digest)
-            silent = self._replicas.instances() - {one.instance for one in prepared}
-            if silent:
-                return Reload(missing=sorted(_named("orchestrator", instance) for instance in silent))
+            if silent := self._silent(prepared):
+                return Reload(missing=silent)
             return await self._apply(digest, prepared)
 
     async def _own_digest(self) -> str:
@@ -98,6 +103,14 @@ class ConfigControl:
                 prepared.append(ConfigPrepared.model_validate_json(reply.data))
         return prepared
 
+    def _silent(self, prepared: list[ConfigPrepared]) -> list[str]:
+        """Return, sorted, who has not said what it would put into force, and is not to be left behind."""
+        orchestrators = self._replicas.instances() - {one.instance for one in prepared}
+        silent = sorted(_named("orchestrator", instance) for instance in orchestrators)
+        if self._has_supervisor and all(one.service != "supervisor" for one in prepared):
+            silent.append("supervisor")  # which has no heartbeat that would tell its instance
+        return silent
+
     async def _apply(self, digest: str, prepared: list[ConfigPrepared]) -> Reload:
         services = [one for one in prepared if one.service not in {"supervisor", "worker"}]
         supervisors = [one for one in prepared if one.service == "supervisor"]
@@ -120,10 +133,11 @@ class ConfigControl:
         )
 
     async def _tell(self, subject: str, digest: str, expected: set[str]) -> set[str]:
-        """Order to apply it; return who of `expected` says in time that it has."""
+        """Order to apply it; return who of `expected` says in time that it has.
+
+        Whoever was too slow to be expected obeys all the same, so it is said also where nobody is.
+        """
         by: set[str] = set()
-        if not expected:
-            return by
         with self._inbox.expect() as exchange, suppress(BusAwayError, NoRespondersError, TimeoutError):
             await self._bus.publish(subject, ApplyConfig(digest=digest).encode(), reply=exchange.reply_to)
             async with asyncio.timeout(_APPLIED_WITHIN_S):

@@ -18,6 +18,10 @@ class AdminSettings(HttpSettings, StoreSettings):
     audit_file: Path | None = Field(
         default=None, description="Who changed what, JSON lines; default: audit.jsonl in the state folder."
     )
+    has_supervisor: bool = Field(
+        default=False,
+        description="Whether a supervisor starts the workers; without its answer nothing is reloaded then.",
+    )
     announce_s: NonNegativeFloat = Field(default=0.0, description="Nobody routes by this service; it stops at once.")
 
     @property

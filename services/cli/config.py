@@ -1,17 +1,42 @@
-"""`busbar config`: checks busbar.yaml, and prints what of it is public."""
+"""`busbar config`: checks busbar.yaml, prints what of it is public, and puts it into force."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import BaseModel
 
+from services.cli import rollouts
 from services.cli.errors import DONE, FAILED, CommandError, report
+from services.cli.http_client import Reply, ask
 from services.cli.lazy import CommandGroup
-from services.cli.options import AsJson
-from services.cli.text import json_text, one_line
+from services.cli.options import AsJson, StateDir
+from services.cli.text import harmless_json, json_text, one_line
 from services.runtime.config.connections import load_config
 from services.runtime.config.errors import ConfigError
 from services.runtime.config.file import config_path, public_text
+
+_TIMEOUT_S = 40.0
+"""Every process reads its file, then all put it into force, those that stop others last."""
+_REFUSED = 422
+
+
+class _Change(BaseModel):
+    applied: bool
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+    undeployed: list[str]
+    missing: list[str]
+
+
+class _Mistake(BaseModel):
+    detail: str = ""
+
+
+class _Mistakes(BaseModel):
+    errors: list[_Mistake] = []
+
 
 app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, add_completion=False)
 
@@ -25,9 +50,12 @@ File = Annotated[
 def config() -> None:
     """Check the configuration, or print what of it is public.
 
+    `busbar config reload` puts it into force in a running system.
+
     Example:
 
         busbar config check busbar.yaml
+        busbar config reload
     """
 
 
@@ -76,3 +104,43 @@ def public(file: File = None) -> None:
             report(f"{error.path}: {problem}")
         raise CommandError(f"{error.path}: {error.problems[-1]}") from None
     print(text, end="")
+
+
+@app.command("reload")
+def reload_all(as_json: AsJson = False, state_dir: StateDir = None) -> int:
+    """Let every process of a running system read its configuration anew: all of them, or none.
+
+    Needs an admin key. Prints which servers came, went or are reached or handled in another way, and those whose
+    version in the file waits for `busbar deploy`. A process that did not say in time that it has obeyed is named:
+    status 1.
+
+    Example:
+
+        busbar config reload
+    """
+    admin = rollouts.admin_service(state_dir)
+    accepts = frozenset({200, _REFUSED, 504})
+    reply = ask(admin, "POST", "/v1/config/reload", timeout_s=_TIMEOUT_S, accepts=accepts)
+    if as_json:
+        print(harmless_json(reply.text))
+    if reply.status == _REFUSED:
+        return _told_mistakes(reply)
+    change = rollouts.read(_Change, reply)
+    if not as_json:
+        for what in ("added", "removed", "changed", "undeployed"):
+            if names := getattr(change, what):
+                print(one_line(f"{what}: {', '.join(names)}"))
+        if change.applied:
+            print("in force")
+    if change.missing:
+        outcome = "in force, but not acknowledged by" if change.applied else "nothing was changed, no answer came from"
+        report(f"{outcome} {', '.join(change.missing)}; ask again")
+        return FAILED
+    return DONE
+
+
+def _told_mistakes(reply: Reply) -> int:
+    for mistake in rollouts.read(_Mistakes, reply).errors:
+        report(mistake.detail)
+    report("nothing was changed")
+    return FAILED

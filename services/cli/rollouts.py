@@ -18,6 +18,14 @@ _OVER: Final = frozenset({COMPLETED, "rolled_back", "failed"})
 _PATH: Final = "/v1/rollouts"
 _TIMEOUT_S: Final = 10.0
 _EVERY_S: Final = 0.5
+_BOUNDS: Final = {
+    "step_s": (0.1, 86400),
+    "max_error_rate": (0, 1),
+    "max_p95_ratio": (1, 1000),
+    "min_requests": (0, 1_000_000),
+}
+"""As the admin service has them; told before anything is started."""
+_MOST_STEPS: Final = 20
 _PATIENCE_S: Final = 60.0
 """How long the admin service may be away while a rollout is watched: another takes over meanwhile."""
 
@@ -101,20 +109,22 @@ def rollout_order(
     """Return the body of `POST /v1/rollouts`.
 
     Raises:
-        typer.BadParameter: the steps are no numbers with commas between.
+        typer.BadParameter: the admin service would refuse it.
     """
-    try:
-        shares = [int(step) for step in steps.split(",")]
-    except ValueError:
-        raise typer.BadParameter("the steps are whole numbers with commas between, such as 10,50,100") from None
-    return {
-        "server": server,
-        "to_version": version,
-        "steps": shares,
+    numbers = {
         "step_s": step_s,
         "max_error_rate": max_error_rate,
         "max_p95_ratio": max_p95_ratio,
         "min_requests": min_requests,
+    }
+    for name, (least, most) in _BOUNDS.items():
+        if not least <= numbers[name] <= most:  # so that "not a number" is refused, too
+            raise typer.BadParameter(f"--{name.replace('_', '-')} is a number from {least} to {most}")
+    return {
+        "server": server,
+        "to_version": version,
+        "steps": _shares(steps),
+        **numbers,
         "require_traffic": require_traffic,
     }
 
@@ -125,12 +135,12 @@ def start(admin: Endpoint, order: dict[str, Any]) -> Rollout:
     Raises:
         CommandError: it is refused, or the admin service does not answer.
     """
-    return _read(Rollout, ask(admin, "POST", _PATH, body=order, timeout_s=_TIMEOUT_S, accepts=frozenset({201})))
+    return read(Rollout, ask(admin, "POST", _PATH, body=order, timeout_s=_TIMEOUT_S, accepts=frozenset({201})))
 
 
 def every(admin: Endpoint) -> list[Rollout]:
     """Return all that are known."""
-    return _read(_Rollouts, ask(admin, "GET", _PATH, timeout_s=_TIMEOUT_S)).rollouts
+    return read(_Rollouts, ask(admin, "GET", _PATH, timeout_s=_TIMEOUT_S)).rollouts
 
 
 def find(admin: Endpoint, name: str) -> Rollout:
@@ -147,14 +157,14 @@ def find(admin: Endpoint, name: str) -> Rollout:
 
 def get(admin: Endpoint, rollout_id: str) -> Rollout:
     """Return one rollout as it is now."""
-    return _read(Rollout, ask(admin, "GET", f"{_PATH}/{quote(rollout_id, safe='')}", timeout_s=_TIMEOUT_S))
+    return read(Rollout, ask(admin, "GET", f"{_PATH}/{quote(rollout_id, safe='')}", timeout_s=_TIMEOUT_S))
 
 
 def command(admin: Endpoint, rollout_id: str, verb: str) -> Rollout:
     """Order `pause`, `resume`, `promote` or `rollback`; return the rollout after that."""
     path = f"{_PATH}/{quote(rollout_id, safe='')}/{verb}"
     accepts = frozenset({200, 202})
-    return _read(Rollout, ask(admin, "POST", path, timeout_s=_TIMEOUT_S, accepts=accepts))
+    return read(Rollout, ask(admin, "POST", path, timeout_s=_TIMEOUT_S, accepts=accepts))
 
 
 def follow(admin: Endpoint, rollout: Rollout) -> Iterator[Rollout]:
@@ -179,8 +189,25 @@ def follow(admin: Endpoint, rollout: Rollout) -> Iterator[Rollout]:
         yield rollout
 
 
-def _read(model: type[DocumentT], reply: Reply) -> DocumentT:
+def read(model: type[DocumentT], reply: Reply) -> DocumentT:
+    """Return the answer of the admin service.
+
+    Raises:
+        CommandError: it is another than Busbar's.
+    """
     try:
         return model.model_validate(reply.document)
     except ValidationError:
         raise CommandError("the admin service does not answer as Busbar does") from None
+
+
+def _shares(steps: str) -> list[int]:
+    try:
+        shares = [int(step) for step in steps.split(",")]
+    except ValueError:
+        shares = []
+    if not 1 <= len(shares) <= _MOST_STEPS or shares != sorted({share for share in shares if 1 <= share <= 100}):
+        raise typer.BadParameter(
+            f"the steps are up to {_MOST_STEPS} whole numbers from 1 to 100 that ascend, such as 10,50,100"
+        )
+    return shares

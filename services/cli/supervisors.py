@@ -15,11 +15,16 @@ _CONNECT_S: Final = 5.0
 _ANSWER_S: Final = 15.0
 
 
+class OutcomeUnknownError(CommandError):
+    """The supervisor may have obeyed, or not."""
+
+
 def order_supervisor(nats_url: str, order: Message) -> bytes:
     """Return the supervisor's answer.
 
     Raises:
-        CommandError: there is no supervisor, or it does not answer.
+        OutcomeUnknownError: it does not answer.
+        CommandError: there is no supervisor; nothing was done.
     """
     logging.disable()  # what goes wrong is told in our own line
     try:
@@ -31,7 +36,9 @@ def order_supervisor(nats_url: str, order: Message) -> bytes:
             "no supervisor listens there; where another platform starts processes, use `busbar rollout start`"
         ) from None
     except TimeoutError:
-        raise CommandError(f"the supervisor did not answer within {_ANSWER_S:g} s") from None
+        raise OutcomeUnknownError(f"the supervisor did not answer within {_ANSWER_S:g} s") from None
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 async def _ask(nats_url: str, order: Message) -> bytes:

@@ -35,6 +35,7 @@ from services.supervisor.signals import StopOrder
 from services.supervisor.state_folder import StateFolder, claimed
 from services.supervisor.supervisor import Supervisor
 from services.supervisor.targets import scrape_targets
+from services.supervisor.weights import Weights
 from services.supervisor.welcome import sample_query, show_welcome
 
 log = logging.getLogger(__name__)
@@ -103,10 +104,12 @@ async def live(settings: SupervisorSettings) -> int:
 
 def _control(crew: Crew, standing: Standing, config_file: Path, background: Background) -> Control:
     instance = new_instance_id()
+    weights = Weights(instance=instance)
     return Control(
         crew,
         Reloading(standing, crew, config_file, instance=instance, spawn=background.start),
-        Deployments(standing, crew, instance=instance, spawn=background.start),
+        Deployments(standing, crew, weights, instance=instance, spawn=background.start),
+        weights,
         instance=instance,
     )
 

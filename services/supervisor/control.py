@@ -12,26 +12,25 @@ from bus_schemas.config import (
     ApplyConfig,
     DeployServer,
     PrepareConfig,
+    StopAnswer,
     StopVersion,
     SupervisorOrder,
     decode_supervisor_order,
 )
-from bus_schemas.control import Acknowledged
 from bus_schemas.envelope import Message
-from bus_schemas.rollouts import AskRollouts, RolloutsTold, RolloutWeights
+from bus_schemas.rollouts import RolloutWeights
 from bus_schemas.workers import WorkerDraining, decode_worker_event
-from services.runtime.bus import Bus, BusAwayError, BusDeniedError, BusMessage, Inbox, open_bus, open_inbox
+from services.runtime.bus import Bus, BusAwayError, BusDeniedError, BusMessage, open_bus, open_inbox
 from services.runtime.bus.orders import OrderTaker
 from services.runtime.lifecycle import Lifecycle, end_task
 from services.supervisor.crew import Crew
 from services.supervisor.deployments import Deployments
 from services.supervisor.reloading import Reloading
+from services.supervisor.weights import Weights
 
 log = logging.getLogger(__name__)
 
 _AGAIN_AFTER_S: Final = 0.5
-_ASK_S: Final = 1.0
-_STALL_S: Final = 0.2
 _CLEANUP_S: Final = 6.0
 """Longer than the last fence of a connection takes."""
 _DRAINING: Final = b'"draining"'
@@ -41,10 +40,13 @@ _DRAINING: Final = b'"draining"'
 class Control:
     """Obeys, one order after another."""
 
-    def __init__(self, crew: Crew, reloading: Reloading, deployments: Deployments, *, instance: str) -> None:
+    def __init__(
+        self, crew: Crew, reloading: Reloading, deployments: Deployments, weights: Weights, *, instance: str
+    ) -> None:
         self._crew = crew
         self._reloading = reloading
         self._deployments = deployments
+        self._weights = weights
         self._instance = instance
 
     async def listen(self, url: str) -> Never:
@@ -60,8 +62,9 @@ class Control:
                     open_bus(url, service="supervisor", instance=self._instance, life=life) as bus,
                     open_inbox(bus) as inbox,
                 ):
-                    await self._take_orders(bus, inbox)
-                    await life.stopping.wait()
+                    with self._weights.spoken_on(bus, inbox):
+                        await self._take_orders(bus)
+                        await life.stopping.wait()
             log.warning("the bus does not let the supervisor take orders, it is asked again")
             await asyncio.sleep(_AGAIN_AFTER_S)
 
@@ -75,8 +78,7 @@ class Control:
             case DeployServer():
                 return await self._deployments.deploy(order)
             case StopVersion():
-                self._deployments.stop_version(order)
-                return Acknowledged(instance=self._instance)
+                return StopAnswer(instance=self._instance, outcome=self._deployments.stop_version(order))
 
     async def hear_worker(self, message: BusMessage) -> None:
         """Let a worker that was ordered to leave do so for good."""
@@ -92,21 +94,11 @@ class Control:
         with suppress(ValueError):
             self._deployments.take_word(RolloutWeights.model_validate_json(message.data))
 
-    async def _take_orders(self, bus: Bus, inbox: Inbox) -> None:
-        async def ask_for_weights() -> None:
-            """Hear of the rollouts that ended while we could not hear."""
-            with suppress(BusAwayError):
-                for reply in await inbox.gather(
-                    subjects.ROLLOUTS, AskRollouts().encode(), total_s=_ASK_S, stall_s=_STALL_S
-                ):
-                    with suppress(ValueError):
-                        for word in RolloutsTold.model_validate_json(reply.data).words:
-                            self._deployments.take_word(word)
-
+    async def _take_orders(self, bus: Bus) -> None:
         await bus.subscribe(subjects.WORKER_EVENTS, self.hear_worker)
         await bus.subscribe(subjects.ROLLOUT_EVENTS, self.hear_weights)
-        bus.repeat_after_reconnects(ask_for_weights, name="weights")
-        await ask_for_weights()
+        bus.repeat_after_reconnects(self._deployments.catch_up, name="weights")
+        await self._deployments.catch_up()
         orders = OrderTaker(bus, decode_supervisor_order, self.obey)
         await bus.subscribe(subjects.SUPERVISOR, orders.take)
 

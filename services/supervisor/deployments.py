@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bus_schemas.config import DeploymentAnswer, DeployServer, StopVersion
+from bus_schemas.config import DeploymentAnswer, DeployServer, StopOutcome, StopVersion
 from bus_schemas.rollouts import RolloutWeights
+from services.runtime.bus import BusAwayError
 from services.runtime.config.errors import ConfigError
 from services.supervisor.configuration import Reading, deployed, read_whole
 from services.supervisor.crew import Crew
 from services.supervisor.reloading import Spawn, Standing
+from services.supervisor.weights import Weights
 
 log = logging.getLogger(__name__)
 
@@ -21,16 +22,17 @@ class _Deployment:
     from_version: str
     to_version: str
     file: Reading
-    began_ms: int
-    """Since 1970: no older word on weights is about it."""
+    after_epoch: int
+    """Of the word that pinned the version in force: no word before it is about this deployment."""
 
 
 class Deployments:
     """Starts new versions, and follows their rollouts to the end, also when nobody else watches any more."""
 
-    def __init__(self, standing: Standing, crew: Crew, *, instance: str, spawn: Spawn) -> None:
+    def __init__(self, standing: Standing, crew: Crew, weights: Weights, *, instance: str, spawn: Spawn) -> None:
         self._standing = standing
         self._crew = crew
+        self._weights = weights
         self._instance = instance
         self._spawn = spawn
         self._running: dict[str, _Deployment] = {}
@@ -42,29 +44,45 @@ class Deployments:
             file = await asyncio.to_thread(read_whole, Path(order.config_file))
         except ConfigError as error:
             return self._refused(*error.without_values())
+        await self.catch_up()
         if (problem := self._problem(server, file)) is not None:
             return self._refused(problem)
-        from_version = self._standing.reading.policy.servers[server].version
-        to_version, connection = file.policy.servers[server].version, file.connections[server]
-        if server not in self._running:
-            self._running[server] = _Deployment(from_version, to_version, file, int(time.time() * 1000))
-            path = self._standing.files.write_for(server, to_version, file.entries[server])
-            self._crew.begin(server, to_version, connection, path)
-            log.info("version started", extra={"server": server, "from": from_version, "to": to_version})
+        from_version, to_version = self._version(server), file.policy.servers[server].version
+        running = self._attempt(server)
+        if running is None or running.to_version != to_version:
+            if running is not None:
+                self._give_up(server, running)
+            try:
+                await self._begin(server, from_version, file)
+            except BusAwayError:
+                return self._refused("the bus went away; try again in a moment")
+            except OSError as error:
+                return self._refused(f"the state folder cannot be written: {error.strerror}")
         return DeploymentAnswer(
             instance=self._instance, from_version=from_version, to_version=to_version, workers=self._crew.workers
         )
 
-    def stop_version(self, order: StopVersion) -> None:
-        """Stop a version that is being deployed; one in force stays."""
-        running = self._running.get(order.server)
-        if running is not None and running.to_version == order.version:
-            self._give_up(order.server, running)
+    def stop_version(self, order: StopVersion) -> StopOutcome:
+        """Stop a version that is being deployed, unless its rollout goes on: that decides. One in force stays."""
+        running = self._attempt(order.server)
+        if running is None or order.version not in {None, running.to_version}:
+            return "not_deployed"
+        if self._weights.is_under_way(order.server, running.to_version):
+            return "under_way"
+        self._give_up(order.server, running)
+        return "stopped"
+
+    async def catch_up(self) -> None:
+        """Take the words that were said while nobody was heard."""
+        for word in await self._weights.ask():
+            self.take_word(word)
 
     def take_word(self, word: RolloutWeights) -> None:
         """Stop the version that has lost, once the weights of a deployed server are settled."""
+        if not self._weights.take(word):
+            return
         running = self._running.get(word.server)
-        if running is None or word.under_way or word.epoch < running.began_ms:
+        if running is None or word.under_way or word.epoch <= running.after_epoch:
             return
         is_served = word.server in self._standing.reading.policy.servers  # a reload may have taken it out
         if is_served and word.weights.get(running.to_version, 0) > 0:
@@ -74,18 +92,46 @@ class Deployments:
 
     def _problem(self, server: str, file: Reading) -> str | None:
         """Return why the version in the file cannot be started; None if it can, or has been."""
-        problem = _problem_of(server, self._standing.reading, file)
-        version = "" if problem else file.policy.servers[server].version
+        if (problem := _problem_of(server, self._standing.reading, file)) is not None:
+            return problem
+        version, running = file.policy.servers[server].version, self._attempt(server)
+        if running is not None and running.to_version == version:
+            return None
+        if self._weights.is_under_way(server):
+            return f"servers.{server}.version: a rollout goes on; end it first, see `busbar rollout show {server}`"
+        if version in self._crew.versions(server):
+            return f"servers.{server}.version: {version} is still being stopped; try again in a moment"
+        return None
+
+    def _attempt(self, server: str) -> _Deployment | None:
+        """Return the deployment of a server that goes on; one that a reload has ended with its server is forgotten."""
         running = self._running.get(server)
-        if problem is None and running is not None and running.to_version != version:
-            problem = f"servers.{server}.version: {running.to_version} is being deployed; end its rollout first"
-        elif problem is None and running is None and version in self._crew.versions(server):
-            problem = f"servers.{server}.version: {version} is still being stopped; try again in a moment"
-        return problem
+        if running is not None and running.to_version not in self._crew.versions(server):
+            del self._running[server]
+            return None
+        return running
+
+    def _version(self, server: str) -> str:
+        """Return the version in force."""
+        return self._standing.reading.policy.servers[server].version
+
+    async def _begin(self, server: str, from_version: str, file: Reading) -> None:
+        """Start the version in the file. Before it can be seen, the one in force is pinned: it would share queries."""
+        to_version = file.policy.servers[server].version
+        epoch = await self._weights.pin(server, from_version)
+        path = self._standing.files.write_for(server, to_version, file.entries[server])
+        self._crew.begin(server, to_version, file.connections[server], path)
+        self._running[server] = _Deployment(from_version, to_version, file, epoch)
+        log.info("version started", extra={"server": server, "from": from_version, "to": to_version})
 
     def _complete(self, server: str, done: _Deployment) -> None:
         del self._running[server]
-        self._standing.replace(deployed(self._standing.reading, done.file, server))
+        reading = deployed(self._standing.reading, done.file, server)
+        try:
+            self._standing.replace(reading)
+        except OSError as error:  # a full disk must not keep both versions running
+            self._standing.reading = reading
+            log.warning("configuration of workers cannot be written", extra={"cause": error.strerror})
         self._spawn(self._end(server, done.from_version))
         log.info("version deployed", extra={"server": server, "from": done.from_version, "to": done.to_version})
 

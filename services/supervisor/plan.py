@@ -93,7 +93,14 @@ def plan_services(
             for number in range(1, settings.workers + 1)
         ),
         health=http_service("health", "health", ports.health, Stage.ATTENDANTS),
-        admin=http_service("admin", "admin", ports.admin, Stage.ATTENDANTS, BUSBAR_KEYS_FILE=keys_file),
+        admin=http_service(
+            "admin",
+            "admin",
+            ports.admin,
+            Stage.ATTENDANTS,
+            BUSBAR_KEYS_FILE=keys_file,
+            BUSBAR_HAS_SUPERVISOR="true",
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,4 +95,10 @@ class Reloading:
 
     async def _read(self) -> tuple[Reading, Change]:
         file = await asyncio.to_thread(read_whole, self._path)
-        return file, change(self._standing.reading, file)
+        what = change(self._standing.reading, file)
+        leaving = [
+            f"servers.{name}: is still being stopped; try again in a moment"
+            for name in what.added
+            if self._crew.versions(name)
+        ]
+        return file, replace(what, problems=[*what.problems, *leaving])

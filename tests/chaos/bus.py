@@ -9,7 +9,13 @@ from pathlib import Path
 from tests.support.ports import free_port
 from tests.support.servers import NatsServer
 
-_WORKER_PUBLISHES = ("mcp.v1.event.worker.>", "_INBOX.>", "_INBOX_orchestrator.>", "_INBOX_worker.>")
+_WORKER_PUBLISHES = (
+    "mcp.v1.event.worker.>",
+    "_INBOX.>",
+    "_INBOX_admin.>",
+    "_INBOX_orchestrator.>",
+    "_INBOX_worker.>",
+)
 _WORKER_SUBSCRIBES = ("mcp.v1.call.>", "mcp.v1.cancel.*", "mcp.v1.control.>", "$SRV.>", "_INBOX_worker.>")
 
 

@@ -33,6 +33,7 @@ from bus_schemas.config import (
     ConfigApplied,
     ConfigPrepared,
     DeploymentAnswer,
+    StopAnswer,
     decode_config_order,
     decode_supervisor_order,
 )
@@ -106,6 +107,7 @@ SAMPLES: dict[str, Sample] = {
     "deploy_server": Sample(examples.DEPLOY_SERVER, from_json(decode_supervisor_order)),
     "deployment_answer": Sample(examples.DEPLOYMENT_ANSWER, from_json(DeploymentAnswer.model_validate_json)),
     "stop_version": Sample(examples.STOP_VERSION, from_json(decode_supervisor_order)),
+    "stop_answer": Sample(examples.STOP_ANSWER, from_json(StopAnswer.model_validate_json)),
     "rollout_weights": Sample(examples.ROLLOUT_WEIGHTS, from_json(RolloutWeights.model_validate_json)),
     "rollout_acknowledged": Sample(examples.ROLLOUT_ACKNOWLEDGED, from_json(RolloutAcknowledged.model_validate_json)),
     "ask_rollouts": Sample(examples.ASK_ROLLOUTS, from_json(AskRollouts.model_validate_json)),

@@ -118,6 +118,16 @@ async def test_it_ends_by_itself_at_its_time(tmp_path: Path) -> None:
         assert (await desk.get("/v1/servers"))["servers"][0]["maintenance"] is None
 
 
+async def test_the_latest_moment_that_is_taken_is_told_again_and_a_later_one_is_refused(tmp_path: Path) -> None:
+    async with world(tmp_path, orchestrators=1) as (_, (desk,)):
+        late = await desk.http.post(PATH, json={**MOVING, "until": "9999-12-31T23:59:59.1Z"})
+        assert (late.status_code, late.json()["errors"]) == (422, [{"pointer": "/until", "keyword": "maximum"}])
+        assert (await desk.get("/v1/servers"))["servers"][0]["maintenance"] is None
+        latest = "9999-12-31T23:59:59Z"
+        assert (await desk.http.post(PATH, json={**MOVING, "until": latest})).status_code == 200
+        assert (await desk.get("/v1/servers"))["servers"][0]["maintenance"]["until"] == latest
+
+
 async def test_what_the_cache_has_of_a_server_that_is_out_is_still_told(tmp_path: Path) -> None:
     tools = {"record": {"cache_ttl_s": 300, "cache_scope": "public"}}
     async with (
@@ -205,6 +215,8 @@ REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
     (PATH, {"json": {**MOVING, "untill": SOON}}, 422, "invalid_request"),
     (PATH, {"json": {**MOVING, "until": "2001-01-01T00:00:00Z"}}, 422, "invalid_request"),
     (PATH, {"json": {**MOVING, "until": "2999-01-01T00:00:00"}}, 422, "invalid_request"),
+    (PATH, {"json": {**MOVING, "until": "9999-12-31T23:59:59-23:59"}}, 422, "invalid_request"),
+    (PATH, {"json": {**MOVING, "until": "9999-12-31T23:59:59.999999Z"}}, 422, "invalid_request"),
     (PATH, {"json": {**MOVING, "until": 32_472_144_000}}, 422, "invalid_request"),
     (PATH, {"json": {**MOVING, "until": "32472144000"}}, 422, "invalid_request"),
     (PATH, {"json": {**MOVING, "until": "soon"}}, 422, "invalid_request"),

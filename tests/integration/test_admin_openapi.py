@@ -17,12 +17,16 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from bus_schemas.errors import ERRORS, ErrorCode
 from tests.support.admin import BOSS, Admin, admins
 from tests.support.fleet import fleet
+from tests.support.servers import valkey_server
 
 _SECRET = "never-to-be-seen"
 _EXAMPLES = 30
 _ALWAYS = {"unauthorized", "forbidden", "misdirected_request", "internal"}
 _CHANGING = {*_ALWAYS, "bus_unavailable", "audit_unavailable", "invalid_request"}
 _WITH_BODY = {*_CHANGING, "invalid_json", "payload_too_large", "unsupported_media_type", "timeout", "server_not_found"}
+_OF_ROLLOUTS = {*_ALWAYS, "store_unavailable"}
+_OF_A_ROLLOUT = {*_OF_ROLLOUTS, "invalid_request", "rollout_not_found"}
+_CHANGING_A_ROLLOUT = {*_OF_A_ROLLOUT, *_CHANGING, "rollout_conflict"}
 _OPERATIONS = {
     ("get", "/v1/servers"): _ALWAYS,
     ("get", "/v1/workers"): _ALWAYS,
@@ -32,16 +36,25 @@ _OPERATIONS = {
     ("delete", "/v1/servers/{server}/maintenance"): {*_CHANGING, "server_not_found"},
     ("post", "/v1/breakers/{server}/isolate"): _WITH_BODY,
     ("post", "/v1/breakers/{server}/reset"): _WITH_BODY,
+    ("post", "/v1/config/reload"): {*_ALWAYS, "bus_unavailable", "audit_unavailable", "invalid_config"},
+    ("get", "/v1/rollouts"): _OF_ROLLOUTS,
+    ("get", "/v1/rollouts/{id}"): _OF_A_ROLLOUT,
+    ("post", "/v1/rollouts"): {*_OF_ROLLOUTS, *_WITH_BODY, "rollout_conflict", "version_not_found"},
+    **{
+        ("post", f"/v1/rollouts/{{id}}/{order}"): _CHANGING_A_ROLLOUT
+        for order in ("pause", "resume", "promote", "rollback")
+    },
 }
 """Of each operation the codes that it may answer."""
 
 
 @asynccontextmanager
 async def _admin() -> AsyncIterator[tuple[Admin, str]]:
-    """An admin service, and its key; its fleet has neither workers nor orchestrators."""
+    """An admin service, and its key; its fleet has a store, and neither workers nor orchestrators."""
     config = {"files": {"url": f"http://127.0.0.1:1/{_SECRET}"}}
     async with (
-        fleet(config, orchestrators=0, workers={}, keys=BOSS) as running,
+        valkey_server() as store,
+        fleet(config, orchestrators=0, workers={}, keys=BOSS, store=store) as running,
         admins(running) as (desk,),
     ):
         yield desk, running.keys["boss"]
@@ -73,6 +86,8 @@ def test_whatever_is_sent_the_answer_is_a_documented_one_and_no_fault_of_ours(
     def ask(case: Any, is_known: bool) -> None:
         if is_known and "{server}" in path:
             case.path_parameters["server"] = "files"
+        if is_known and isinstance(case.body, dict) and "server" in case.body:
+            case.body["server"] = "files"
         _check_answer(case)
 
     ask()

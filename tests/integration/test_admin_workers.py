@@ -6,6 +6,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from tests.chaos.bus import chaos_bus
 from tests.support.admin import BOSS, admins
 from tests.support.fleet import OWN_KEY, fleet, ledger_server, record
 from tests.support.records import read_ledger
@@ -60,6 +61,25 @@ async def test_a_worker_that_is_drained_leaves_for_good_and_loses_no_call(tmp_pa
         again = await desk.http.post(f"/v1/workers/{instance}/drain")
         assert (again.status_code, again.json()["code"]) == (404, "worker_not_found")
         assert [entry["outcome"] for entry in desk.audited()] == ["attempted", "done", "attempted", "worker_not_found"]
+
+
+async def test_a_worker_with_no_more_than_the_permissions_of_production_takes_orders(tmp_path: Path) -> None:
+    async with (
+        chaos_bus(tmp_path, nodes=1) as bus,
+        fleet({"files": ledger_server(tmp_path / "ledger")}, workers={}, keys=BOSS, bus=bus.nodes[0]) as running,
+        admins(running) as (desk,),
+    ):
+        worker = await running.start_worker("files", env={"BUSBAR_NATS_URL": bus.worker_url})
+        await running.wait_connected()
+        [told] = (await desk.until("/v1/workers", lambda told: told["workers"]))["workers"]
+        servers = {"files": ledger_server(tmp_path / "ledger", timeout_s=5)}
+        (running.folder / "busbar.json").write_text(json.dumps({"servers": servers}))
+        reload = await desk.http.post("/v1/config/reload")
+        assert f"worker-{told['instance']}" in reload.json()["acknowledged_by"]
+        answer = await desk.http.post(f"/v1/workers/{told['instance']}/drain")
+        assert (answer.status_code, answer.json().get("instance")) == (202, told["instance"])
+        assert await worker.process.wait() == 0
+        assert "bus error" not in worker.process.stderr()
 
 
 async def test_a_worker_that_cannot_be_told_is_not_said_to_have_been(tmp_path: Path) -> None:

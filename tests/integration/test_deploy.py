@@ -1,6 +1,7 @@
 """`busbar deploy` and `busbar rollout` on a real `busbar up`: a version takes over under load, or goes back."""
 
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -11,6 +12,8 @@ from typing import Any
 import anyio
 import pytest
 
+from bus_schemas.config import DeployServer, StopAnswer, StopVersion
+from services.cli.supervisors import order_supervisor
 from tests.support.ground import CHANGED_S, Ground, at_url, ground
 from tests.support.processes import RunningProcess, running
 
@@ -37,6 +40,17 @@ async def cli(one: Ground, *arguments: str) -> str:
         status = await process.wait(timeout_s=CHANGED_S)
         assert status == 0, process.stderr()
         return process.stdout()
+
+
+async def serving(one: Ground, *versions: str) -> dict[str, str]:
+    """Return one instance of each of these versions of `products` when all of them serve."""
+    with anyio.fail_after(CHANGED_S):
+        while True:
+            workers = (await one.admin.get("/v1/workers")).json()["workers"]
+            found = {worker["version"]: worker["instance"] for worker in workers if worker["state"] == "serving"}
+            if found.keys() >= set(versions):
+                return found
+            await anyio.sleep(0.1)
 
 
 def pinned_version(one: Ground) -> str:
@@ -74,6 +88,10 @@ async def test_a_version_that_is_rolled_back_is_stopped_and_the_deploy_fails_wit
                 while "running" not in deploy.stdout():
                     assert deploy.returncode is None, deploy.stderr()
                     await anyio.sleep(0.1)
+            stop = StopVersion(server="products", version="1.1.0")
+            answer = await anyio.to_thread.run_sync(order_supervisor, one.state["nats"], stop)
+            assert StopAnswer.model_validate_json(answer).outcome == "under_way"
+            assert "worker-products-2" in one.system.pids
             await cli(one, "rollout", "rollback", "products")
             assert await deploy.wait(timeout_s=CHANGED_S) == 1
             assert "products 1.0.0 → 1.1.0: rolled back" in deploy.stderr()
@@ -93,6 +111,21 @@ async def test_a_version_that_crashes_at_its_start_is_stopped_and_gets_no_query(
             assert "0 of 1 workers of products 1.1.0 serve after 3 s" in deploy.stderr()
         await one.wait_gone("worker-products-2")
         assert (await one.ask("products")).json()["version"] == "1.0.0"
+
+
+async def test_a_version_that_only_waits_gets_no_query_also_when_the_old_worker_starts_anew(tmp_path: Path) -> None:
+    async with ground(tmp_path, products=at_url(tmp_path, version="1.0.0")) as one:
+        next_file = one.config.with_name("next.yaml")
+        next_file.write_text(json.dumps({"servers": {"products": at_url(tmp_path, version="1.1.0")}}))
+        next_file.chmod(0o600)
+        order = DeployServer(server="products", config_file=str(next_file))
+        await anyio.to_thread.run_sync(order_supervisor, one.state["nats"], order)
+        before = await serving(one, "1.0.0", "1.1.0")
+        os.kill(one.system.pids["worker-products-1"], signal.SIGKILL)
+        with anyio.fail_after(CHANGED_S):
+            while (await serving(one, "1.0.0", "1.1.0"))["1.0.0"] == before["1.0.0"]:
+                await anyio.sleep(0.1)
+        assert {(await one.ask("products")).json()["version"] for _ in range(20)} == {"1.0.0"}
 
 
 async def test_a_deploy_that_cannot_begin_says_why_and_starts_nothing(tmp_path: Path) -> None:

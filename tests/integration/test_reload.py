@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import anyio
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from tests.support.ground import CHANGED_S, at_url, ground, stdio
+from tests.support.processes import running
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -101,6 +103,21 @@ async def test_another_command_at_the_same_url_is_refused(tmp_path: Path) -> Non
         one.write(steady={**one_way, "command": [*one_way["command"], "--name", "other"]})
         answer = await one.reload()
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/servers/steady/command")
+
+
+async def test_the_command_says_what_has_come_and_what_is_wrong(tmp_path: Path) -> None:
+    steady = stdio(tmp_path)
+    async with ground(tmp_path, steady=steady) as one:
+        command = [sys.executable, "-m", "services.cli", "config", "reload", "--state-dir", str(one.state_dir)]
+        one.write(steady=steady, coming=stdio(tmp_path))
+        async with running(command) as process:
+            assert await process.wait(timeout_s=CHANGED_S) == 0, process.stderr()
+            assert process.stdout().splitlines() == ["added: coming", "in force"]
+        one.write(steady={**steady, "timeout_s": "planted"})
+        async with running(command) as process:
+            assert await process.wait(timeout_s=CHANGED_S) == 1
+            assert "servers.steady.timeout_s" in process.stderr()
+            assert "planted" not in process.stderr()
 
 
 async def test_a_raised_version_waits_for_its_deploy(tmp_path: Path) -> None:

@@ -414,6 +414,8 @@ async def test_what_cannot_be_begun_is_refused_and_audited(
         {"step_s": "30"},
         {"max_error_rate": -1},
         {"max_p95_ratio": 0.5},
+        {"max_p95_ratio": True},
+        {"max_p95_ratio": "1.5"},
         {"min_requests": -1},
         {"require_traffic": 1},
         {"from_version": OLD},

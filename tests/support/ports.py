@@ -9,15 +9,15 @@ from itertools import cycle
 from typing import Final
 
 _FIRST: Final = 20_000
-_COUNT: Final = 6_000
-"""Of each test process, two of them below 32768: where Linux begins with the ports of outgoing connections.
+_COUNT: Final = 4_000
+"""Of each test process, three of them below 32768: where Linux begins with the ports of outgoing connections.
 
 A port out of that range may become some connection's between our look and the server's start.
 """
 
 
 def _ports() -> Iterator[int]:
-    worker = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "")) or 0) % 2
+    worker = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "")) or 0) % 3
     first = _FIRST + worker * _COUNT
     start = random.randrange(_COUNT)  # noqa: S311
     return cycle(first + (start + offset) % _COUNT for offset in range(_COUNT))

@@ -5,14 +5,20 @@ from typing import Any
 
 import pytest
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
+from services.admin.rollouts.rollout import RolloutOrder
 from services.cli import rollout_view
 from services.cli.location import Endpoint
 from services.cli.rollout_view import line, screen, told, version_rows, watch
 from services.cli.rollouts import Observed, Rollout, rollout_order
 
 ADMIN = Endpoint("admin service", ["http://127.0.0.1:1"])
+
+
+def _first(count: int) -> str:
+    return ",".join(map(str, range(1, count + 1)))
 
 
 def rollout(**more: Any) -> Rollout:
@@ -86,3 +92,29 @@ def test_steps_are_whole_numbers_with_commas_between() -> None:
     assert rollout_order("a", "1.0.0", steps="10, 50,100", **rest)["steps"] == [10, 50, 100]
     with pytest.raises(typer.BadParameter):
         rollout_order("a", "1.0.0", steps="10;50", **rest)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("steps", ["", "0", "50,10", "10,10", "101", "1", "100", _first(20), _first(21)]),
+        ("step_s", [0.0, 0.09, 0.1, 86400.0, 86401.0, float("nan"), float("inf")]),
+        ("max_error_rate", [-0.1, 0.0, 1.0, 1.1, float("nan")]),
+        ("max_p95_ratio", [0.5, 1.0, 1000.0, 1001.0, float("nan")]),
+        ("min_requests", [-1, 0, 1_000_000, 1_000_001]),
+    ],
+)
+def test_an_option_is_wrong_exactly_where_the_admin_service_would_refuse_it(name: str, values: list[Any]) -> None:
+    good: dict[str, Any] = {
+        "steps": "10,50", "step_s": 1.0, "max_error_rate": 0.0, "max_p95_ratio": 1.0, "min_requests": 0
+    }  # fmt: skip
+    for value in values:
+        given = {**good, name: value}
+        sent = {**given, "steps": [int(step) for step in given["steps"].split(",") if step]}
+        try:
+            RolloutOrder.model_validate({"server": "a", "to_version": "1.0.0", **sent})
+        except ValidationError:
+            with pytest.raises(typer.BadParameter):
+                rollout_order("a", "1.0.0", require_traffic=False, **given)
+        else:
+            assert rollout_order("a", "1.0.0", require_traffic=False, **given)["steps"] == sent["steps"]

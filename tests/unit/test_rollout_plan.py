@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from bus_schemas.latencies import latency_bucket
 from services.admin.rollouts.gate import Counts
@@ -23,7 +24,7 @@ from services.admin.rollouts.plan import (
     resume,
     roll_back,
 )
-from services.admin.rollouts.rollout import Rollout, RolloutOrder, RolloutState
+from services.admin.rollouts.rollout import KeptOrder, Rollout, RolloutOrder, RolloutState
 
 GOOD = Counts(100, 0, {latency_bucket(0.01): 100})
 WORSE = Counts(100, 50, {latency_bucket(0.01): 100})
@@ -43,7 +44,7 @@ ORDERS = {"pause": pause, "resume": resume, "promote": promote, "rollback": roll
 
 
 def rollout(*, step: int = 0, weight: int = 0, **fields: Any) -> Rollout:
-    order = RolloutOrder(server="a", to_version="2.0.0", **fields.pop("order", {}))
+    order = KeptOrder(server="a", to_version="2.0.0", **fields.pop("order", {}))
     return Rollout(
         id="one",
         server="a",
@@ -77,6 +78,13 @@ def test_the_defaults_are_those_of_the_specification() -> None:
         "min_requests": 50,
         "require_traffic": False,
     }
+
+
+@pytest.mark.parametrize("value", [True, "2"])
+@pytest.mark.parametrize("name", ["step_s", "max_error_rate", "max_p95_ratio", "min_requests"])
+def test_what_is_to_be_a_number_is_no_text_and_no_truth(name: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        RolloutOrder.model_validate({"server": "a", "to_version": "2.0.0", name: value})
 
 
 def test_a_good_version_goes_through_the_steps_and_is_completed_when_the_old_workers_leave() -> None:

@@ -41,6 +41,14 @@ def test_counters_that_begin_anew_count_from_nothing() -> None:
     assert window.of("1.0.0") == Counts(4, 1, {8: 4})
 
 
+def test_counters_that_begin_anew_and_overtake_themselves_take_nothing_from_the_others() -> None:
+    window = Window("a", [heartbeat("one", 100, 50), heartbeat("two", 10)])
+    anew = heartbeat("one", 120, 2)
+    fast = anew.versions[0].model_copy(update={"latencies": {4: 120}})
+    window.add([anew.model_copy(update={"versions": [fast]}), heartbeat("two", 13, 1)])
+    assert window.of("1.0.0") == Counts(23, 1, {4: 120, 8: 3})
+
+
 def test_other_servers_do_not_count() -> None:
     window = Window("a", [])
     window.add([heartbeat("one", 100, server="b")])

@@ -1,8 +1,10 @@
 """Which word on a server holds: the newest one, as long as its time is not over."""
 
 import pytest
+from pydantic import ValidationError
 
-from bus_schemas.maintenance import MaintenanceChanged
+from bus_schemas.maintenance import LATEST_S, MaintenanceChanged
+from services.admin.moments import moment
 from services.runtime.maintenance import MaintenanceWords
 
 
@@ -89,6 +91,15 @@ def test_a_clock_that_is_behind_does_not_make_a_new_word_old(words: MaintenanceW
     clock.now -= 500
     assert words.take(put_back(words))
     assert words.of("a") is None
+
+
+def test_a_moment_that_cannot_be_told_as_a_date_is_in_no_word(words: MaintenanceWords) -> None:
+    latest = taken_out(words, until=LATEST_S)
+    assert moment(latest.until) is not None
+    with pytest.raises(ValueError, match="year 10000"):
+        moment(LATEST_S + 1)
+    with pytest.raises(ValidationError):
+        taken_out(words, until=LATEST_S + 0.1)
 
 
 def test_words_that_are_over_are_told_to_those_who_may_know_older_ones(words: MaintenanceWords, clock: Clock) -> None:

@@ -45,6 +45,14 @@ def test_only_the_http_services_listen_on_the_host() -> None:
     assert {service.variables.get("BUSBAR_WORKER_HOST") for service in plan.workers} == {"127.0.0.1"}
 
 
+def test_the_admin_service_knows_that_there_is_a_supervisor() -> None:
+    plan = plan_services(
+        SupervisorSettings(), _POLICY, _PORTS, keys_file="/k", redis_url="redis://r", worker_ports=count(9000)
+    )
+    environment = service_environment(plan.admin, {})
+    assert environment["BUSBAR_HAS_SUPERVISOR"] == "true"
+
+
 def test_the_store_is_told_to_all_but_the_workers_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BUSBAR_REDIS_URL", "redis://operators")
     monkeypatch.setenv("BUSBAR_REDIS_URL_FILE", "/operators")

@@ -116,6 +116,10 @@ class RolloutBook:
         replaced = await self._run(_REPLACE, rollout.server, rollout.id, entry.data, data, goes_on)
         return Entry(rollout, data) if replaced else None
 
+    async def settle(self, entry: Entry) -> None:
+        """Let one that is over, and of which the fleet knows, be in the way of no other of its server."""
+        await self.replace(entry, entry.rollout.model_copy(update={"is_settled": True}))
+
     async def read(self, rollout_id: str) -> Entry | None:
         """Return one; None: there is none of that id."""
         data: bytes | None = await self._run(_READ, rollout_id)

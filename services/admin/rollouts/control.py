@@ -12,7 +12,7 @@ from services.admin.errors import (
 from services.admin.known_servers import KnownServers
 from services.admin.rollouts.book import Entry, RolloutBook
 from services.admin.rollouts.plan import Facts, OrderRefusedError
-from services.admin.rollouts.rollout import Observed, Rollout, RolloutOrder, RolloutState
+from services.admin.rollouts.rollout import KeptOrder, Observed, Rollout, RolloutOrder, RolloutState
 from services.admin.rollouts.survey import Fleetwatch
 from services.admin.rollouts.telling import Telling
 from services.runtime.bus import BusAwayError
@@ -23,7 +23,10 @@ _TRIES: Final = 20
 
 
 class RolloutControl:
-    """Everything raises StoreUnavailableError where the store does not answer: then nothing was changed."""
+    """Everything raises StoreUnavailableError where the store does not answer.
+
+    What was ordered may have reached the store all the same; then it is done, and the driver tells the fleet.
+    """
 
     def __init__(self, book: RolloutBook, telling: Telling, watch: Fleetwatch, known: KnownServers) -> None:
         self._book = book
@@ -58,7 +61,7 @@ class RolloutControl:
             step=0,
             reason="",
             observed={current: Observed(), order.to_version: Observed()},
-            order=order,
+            order=KeptOrder(**order.model_dump()),
             epoch=word.epoch,
             weights_by=word.by,
             weights_at=word.updated_at,
@@ -120,4 +123,4 @@ class RolloutControl:
         except BusAwayError:
             return
         if is_heard and entry.rollout.state.is_over:
-            await self._book.replace(entry, entry.rollout.model_copy(update={"is_settled": True}))
+            await self._book.settle(entry)

@@ -67,6 +67,9 @@ class Driver:
             for rollout_id in table.keys() - going:
                 del table[rollout_id]
         for entry in entries:
+            # Each look may wait for those that do not answer, and all together for longer than the lease holds.
+            if not await self._book.drive(self._instance, for_s=_LEASE_S):
+                return
             await self._look_at(entry)
 
     async def _look_at(self, entry: Entry) -> None:
@@ -74,7 +77,7 @@ class Driver:
         if not await self._is_told(rollout):
             return
         if rollout.state.is_over:
-            await self._settle(entry)
+            await self._book.settle(entry)
             return
         lap = self._laps.get(rollout.id)
         if lap is None or lap.number != rollout.lap:
@@ -104,11 +107,7 @@ class Driver:
                 },
             )
         if after.epoch != before.epoch and await self._is_told(after) and after.state.is_over:
-            await self._settle(changed)
-
-    async def _settle(self, entry: Entry) -> None:
-        """Let it be over for the driver, and for the next rollout of the server."""
-        await self._book.replace(entry, entry.rollout.model_copy(update={"is_settled": True}))
+            await self._book.settle(changed)
 
     async def _is_told(self, rollout: Rollout) -> bool:
         """Tell the weights where that has not been done; whether the fleet goes by them, or has been told enough."""

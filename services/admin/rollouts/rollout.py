@@ -46,6 +46,7 @@ class RolloutOrder(Body):
     )
     max_p95_ratio: float = Field(
         default=1.5,
+        strict=True,
         ge=1,
         le=1000,
         description="How many times the old version's its 95th percentile may be.",
@@ -65,6 +66,12 @@ class RolloutOrder(Body):
         if sorted(set(steps)) != steps:
             raise ValueError("steps ascend")
         return steps
+
+
+class KeptOrder(RolloutOrder):
+    """The order as it is kept: a field of a later release, which callers may not send, is passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Observed(BaseModel):
@@ -100,7 +107,7 @@ class RolloutReport(BaseModel):
 class Rollout(RolloutReport):
     """A rollout as it is kept."""
 
-    order: RolloutOrder
+    order: KeptOrder
     lap: int = Field(default=0, description="Grows whenever what was counted and the time begin anew.")
     is_draining: bool = Field(default=False, description="The new version has passed; the old one's workers leave.")
     is_settled: bool = Field(default=False, description="It is over, and the fleet knows it.")

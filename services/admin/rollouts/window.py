@@ -8,7 +8,10 @@ from services.admin.rollouts.gate import Counts
 
 
 class Window:
-    """Adds up heartbeats. Counters only grow; one that is smaller than before has begun anew."""
+    """Adds up heartbeats. Counters only grow; one that is smaller than before has begun anew.
+
+    One that has begun anew and has overtaken itself since is not told from one that grew: it counts too little.
+    """
 
     def __init__(self, server: str, heartbeats: Iterable[OrchestratorHeartbeat]) -> None:
         """Begin now: what these say was counted before."""
@@ -50,9 +53,7 @@ class Window:
                 continue
             earlier = before.get(key)
             requests += counts.requests - (earlier.requests if earlier else 0)
-            errors += counts.errors - (earlier.errors if earlier else 0)
-            latencies.update(counts.latencies)
-            if earlier:
-                latencies.subtract(earlier.latencies)
+            errors += max(0, counts.errors - (earlier.errors if earlier else 0))
+            latencies += Counter(counts.latencies) - Counter(earlier.latencies if earlier else {})
             in_flight.update(counts.in_flight)
-        return Counts(requests, errors, +latencies, in_flight)
+        return Counts(requests, errors, latencies, in_flight)
