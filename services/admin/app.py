@@ -34,11 +34,12 @@ from services.runtime.config.policy import LivePolicy
 from services.runtime.fleet import open_fleet
 from services.runtime.http import create_service
 from services.runtime.lifecycle import Lifecycle, new_instance_id
-from services.runtime.maintenance import MaintenanceWords, following_maintenance
+from services.runtime.maintenance import MaintenanceWords
 from services.runtime.metrics import new_registry
 from services.runtime.replicas import open_replicas
-from services.runtime.rollouts import RolloutWords, following_rollouts
+from services.runtime.rollouts import RolloutWords
 from services.runtime.store import open_store
+from services.runtime.words import following
 
 
 def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
@@ -62,8 +63,8 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
             open_store(settings.store_url, life) as store,
             following_config(bus, policy, config, instance=instance, service="admin"),
             following_breakers(bus, inbox, breaker_words),
-            following_maintenance(bus, inbox, store, life, maintenance_words, instance=instance),
-            following_rollouts(bus, inbox, store, life, rollout_words, instance=instance),
+            following(bus, inbox, store, life, maintenance_words, instance=instance),
+            following(bus, inbox, store, life, rollout_words, instance=instance),
         ):
             bus_metrics.watch(bus)
             fleet.on_serving(lambda report: breaker_words.permit_probe(report.server, report.version))

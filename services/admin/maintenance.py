@@ -7,9 +7,10 @@ from services.admin.errors import FleetUnavailableError
 from services.admin.known_servers import KnownServers
 from services.admin.telling import tell
 from services.runtime.bus import BusAwayError
-from services.runtime.maintenance import MaintenanceWords, retain
+from services.runtime.maintenance import MAINTENANCE, MaintenanceWords
 from services.runtime.replicas import Acknowledgements, Replicas
 from services.runtime.store import Store
+from services.runtime.words import retain
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class MaintenanceControl:
             raise FleetUnavailableError from error
         word = self._words.next(server, is_out=is_out, until=until, reason=reason, by=self._instance)
         self._words.take(word)
-        is_retained = await retain(self._store, [word])
+        is_retained = await retain(self._store, MAINTENANCE, [word])
         try:
             acknowledgements = await tell(self._replicas, subjects.maintenance_event(server), word)
         except FleetUnavailableError:  # it went away since: what is done is done, and nobody has heard of it

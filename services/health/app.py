@@ -22,10 +22,11 @@ from services.runtime.config.policy import LivePolicy
 from services.runtime.garbage import spare_collector
 from services.runtime.http import create_service
 from services.runtime.lifecycle import Lifecycle, new_instance_id
-from services.runtime.maintenance import MaintenanceWords, following_maintenance
+from services.runtime.maintenance import MaintenanceWords
 from services.runtime.metrics import new_registry
 from services.runtime.replicas import open_replicas
 from services.runtime.store import Store, open_store
+from services.runtime.words import following
 
 
 def create_app(settings: HealthSettings, life: Lifecycle) -> FastAPI:
@@ -45,7 +46,7 @@ def create_app(settings: HealthSettings, life: Lifecycle) -> FastAPI:
                 open_roll(bus, inbox, life) as fleet,
                 following_config(bus, policy, config, instance=instance, service="health"),
                 following_breakers(bus, inbox, breakers),
-                following_maintenance(bus, inbox, store, life, maintenance, instance=instance),
+                following(bus, inbox, store, life, maintenance, instance=instance),
             ):
                 # From here on, for those heard before have not just begun to serve. The orchestrators do the same.
                 fleet.on_serving(lambda report: breakers.permit_probe(report.server, report.version))

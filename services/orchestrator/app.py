@@ -56,11 +56,12 @@ from services.runtime.fleet import open_fleet
 from services.runtime.garbage import spare_collector
 from services.runtime.http import create_service
 from services.runtime.lifecycle import Lifecycle, new_instance_id
-from services.runtime.maintenance import MaintenanceWords, following_maintenance
+from services.runtime.maintenance import MaintenanceWords
 from services.runtime.metrics import new_registry
-from services.runtime.rollouts import RolloutWords, following_rollouts
+from services.runtime.rollouts import RolloutWords
 from services.runtime.store import open_store
 from services.runtime.tracing import open_tracing
+from services.runtime.words import following
 
 _DESCRIPTION = """
 Every MCP server of the fleet behind one door. A query names a server and a tool, a resource or a prompt;
@@ -151,8 +152,8 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
                 following_config(bus, policy, config, instance=instance, service="orchestrator"),
                 obeying_flushes(bus, instance=instance, distrust=cache.distrust),
                 sharing_breakers(bus, inbox, life, board, words, instance=instance),
-                following_maintenance(bus, inbox, store, life, maintenance, instance=instance, acknowledges=True),
-                following_rollouts(bus, inbox, store, life, rollouts, instance=instance, acknowledges=True),
+                following(bus, inbox, store, life, maintenance, instance=instance, acknowledges=True),
+                following(bus, inbox, store, life, rollouts, instance=instance, acknowledges=True),
                 present(
                     bus,
                     life,

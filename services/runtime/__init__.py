@@ -5,7 +5,9 @@ config/     busbar.yaml: the policy everyone reads, the connections only worker 
 auth        keys, principals and their rights
 fleet       the workers there are, from their own words
 breakers    what orchestrators and the operator say of circuit breakers: the newest word on each
-maintenance which servers an operator has taken out: the newest word on each
+words       what was said of each server: the newest word on each, told by peers and retained in the store
+maintenance which servers an operator has taken out → words
+rollouts    which share each version of a server gets → words
 replicas    the orchestrators there are, and how all of them are told something
 store/      the shared Redis or Valkey, which may be away at any time
 errors      what can go wrong with a query

@@ -12,8 +12,9 @@ from services.admin.workers import WorkerControl
 from services.runtime.errors import QueryError
 from services.runtime.fleet import Worker
 from services.runtime.replicas import Replicas
-from services.runtime.rollouts import RolloutWords, retain
+from services.runtime.rollouts import ROLLOUTS, RolloutWords
 from services.runtime.store import Store
+from services.runtime.words import retain
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Telling:
         """
         word = weights_of(rollout)
         self._words.take(word)
-        is_retained = await retain(self._store, [word])
+        is_retained = await retain(self._store, ROLLOUTS, [word])
         heard = await self._replicas.tell(subjects.rollout_event(word.server), word.encode())
         if heard.missing:
             log.warning("weights were not acknowledged by all", extra={"server": word.server, "missing": heard.missing})
