@@ -13,6 +13,7 @@ from services.runtime.config.errors import ConfigError
 from services.runtime.http_settings import HttpSettings
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.logs import configure_logs
+from services.runtime.memory import return_large_blocks
 from services.runtime.serving import PortInUseError, bind, serve
 from services.runtime.settings import CommonSettings, SettingsError, read_settings
 
@@ -49,6 +50,7 @@ def run_process(
     live: Callable[[AnySettingsT], Coroutine[None, None, int]],
 ) -> int:
     """Read the settings, and run `live` on uvloop with the service's log; return the exit status."""
+    return_large_blocks()
     try:
         settings = read_settings(settings_class)
         configure_logs(service, settings.log_level)

@@ -100,7 +100,8 @@ async def test_what_callers_did_not_read_is_forgotten_when_they_go(tmp_path: Pat
                 for _ in range(SLOW_CALLERS):
                     await unread_answer(running, stack)
         await assert_others_are_answered(running)
-        await until(lambda: rss_bytes(pid) - before < 6 * LARGE_BYTES)
+        # Not even two of the two dozen; with the allocator's own bounds it was three to seven.
+        await until(lambda: rss_bytes(pid) - before < 2 * LARGE_BYTES)
 
 
 async def test_a_caller_that_never_reads_is_cut_off_and_its_memory_comes_back(tmp_path: Path) -> None:
