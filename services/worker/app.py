@@ -106,6 +106,8 @@ async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Li
                 longest_line=settings.longest_line,
                 clock=time.monotonic,
                 has_room=replies.have_room,
+                # A caller's own session may be up while the one that is probed is not.
+                is_served=lambda: callers is not None or keeper.session is not None,
             )
             states = GivenStates()
             execution = Execution(
@@ -130,7 +132,7 @@ async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Li
                 max_in_flight=policy.max_in_flight,
                 drain=life.stop,
             )
-            presence = Presence(keeper, consumer, announcement)
+            presence = Presence(keeper, slots, consumer, announcement)
             metrics = WorkerMetrics(registry, server, version)
             metrics.watch_load(consumer, slots, replies)
             metrics.watch_session(keeper, announcement)

@@ -7,6 +7,7 @@ from services.runtime.bus import BusAwayError
 from services.worker.announcement import Announcement
 from services.worker.consumer import CallConsumer
 from services.worker.mcp.keeper import SessionKeeper
+from services.worker.slots import Slots
 
 log = logging.getLogger(__name__)
 
@@ -14,10 +15,11 @@ _BUS_RETRY_S = 0.2
 
 
 class Presence:
-    """Follows the session: up → take calls, then say so; down → say so, then take none."""
+    """Follows the session: up → take calls, then say so; down → say so, then take none and send away who waits."""
 
-    def __init__(self, keeper: SessionKeeper, consumer: CallConsumer, announcement: Announcement) -> None:
+    def __init__(self, keeper: SessionKeeper, slots: Slots, consumer: CallConsumer, announcement: Announcement) -> None:
         self._keeper = keeper
+        self._slots = slots
         self._consumer = consumer
         self._announcement = announcement
         self._leaving = False
@@ -57,6 +59,7 @@ class Presence:
                 else:
                     await self._announcement.tell()
                     await self._consumer.withdraw()
+                    self._slots.send_away()
             except BusAwayError:
                 return False
             return True

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from services.runtime.errors import OverloadedError
+from services.runtime.errors import NoWorkerError, OverloadedError
 
 _SMOOTHING = 0.1
 """Weight of the newest call in the mean duration; the mean follows a change within some twenty calls."""
@@ -29,6 +29,7 @@ class Slots:
         longest_line: int,
         clock: Callable[[], float],
         has_room: Callable[[], bool] = lambda: True,
+        is_served: Callable[[], bool] = lambda: True,
     ) -> None:
         """Set the bounds.
 
@@ -37,11 +38,13 @@ class Slots:
             longest_line: calls that may wait.
             clock: the moment now, in seconds.
             has_room: whether there is memory for one more result; while there is none, no call begins.
+            is_served: whether there is a server to wait for; while there is none, nobody waits in line.
         """
         self._count = count
         self._longest_line = longest_line
         self._clock = clock
         self._has_room = has_room
+        self._is_served = is_served
         self._in_use = 0
         self._line: deque[asyncio.Future[None]] = deque()
         self._mean_s = 0.0
@@ -77,6 +80,7 @@ class Slots:
                 `deadline` (a moment of the clock), or when there is no room for a result; else when so little is left
                 that a call could not end by then, and that the refusal still reaches the caller and is not taken
                 for a call that may have run.
+            NoWorkerError: when the wait would be, or has become, one for a server that is away.
         """
         if not self._has_room():
             raise OverloadedError
@@ -94,7 +98,18 @@ class Slots:
             self._note(self._clock() - started)
             self._hand_over()
 
+    def send_away(self) -> None:
+        """Let who waits go elsewhere if the server is away: the calls before them may hang until their deadlines."""
+        if self._is_served():
+            return
+        for turn in self._line:
+            if not turn.done():
+                turn.set_exception(NoWorkerError())
+        self._line.clear()
+
     async def _wait_in_line(self, deadline: float) -> None:
+        if not self._is_served():
+            raise NoWorkerError
         now = self._clock()
         # Who would get a slot too late for its call to end in time would only keep it from somebody else.
         latest = deadline - min(_REPLY_MARGIN_S, _REPLY_MARGIN_SHARE * (deadline - now)) - self.least_run_s()
@@ -107,7 +122,8 @@ class Slots:
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
-                self._hand_over()  # the slot was handed to us in the moment in which we gave up
+                if turn.exception() is None:
+                    self._hand_over()  # the slot was handed to us in the moment in which we gave up
             else:
                 with suppress(ValueError):  # a hand-over in the same moment has passed us by already
                     self._line.remove(turn)

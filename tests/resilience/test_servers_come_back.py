@@ -15,7 +15,8 @@ import anyio
 import httpx
 import pytest
 
-from tests.support.fleet import Fleet, fleet, python_server
+from tests.support.fleet import Answered, Fleet, fleet, python_server
+from tests.support.mcp_servers.raw_http import DISCOVERED, Request, raw_server
 from tests.support.ports import free_port
 from tests.support.processes import RunningProcess, python_process, running
 from tests.support.waiting import until
@@ -89,6 +90,59 @@ async def test_a_url_that_comes_back_is_served_again_by_the_same_worker(transpor
 def takes_connections(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Retiring:
+    """A server that keeps its calls, and from a moment on refuses everything else."""
+
+    def __init__(self) -> None:
+        self.takes_requests = True
+        self.calls = 0
+        self.end = anyio.Event()
+
+    async def handle(self, request: Request, _: asyncio.StreamReader) -> None:
+        match request.json:
+            case {"method": "tools/call"}:
+                self.calls += 1
+                await self.end.wait()
+                await request.result(b'{"content":[]}')
+            case _ if not self.takes_requests:
+                await request.error(503, b'{"code":-32000,"message":"retiring"}')
+            case {"method": "server/discover"}:
+                await request.result(DISCOVERED)
+            case _:
+                await request.result(b'{"tools":[{"name":"slow","inputSchema":{"type":"object"}}]}')
+
+
+async def test_who_waits_in_a_worker_s_line_waits_no_longer_when_its_server_goes_away() -> None:
+    """Seen to fail with a line that nobody sends away: `overloaded`, by the deadline."""
+    retiring = Retiring()
+    answers: dict[str, Answered] = {}
+
+    async def ask(fleet: Fleet, name: str) -> None:
+        answers[name] = await fleet.ask_http({"server": "one", "tool": "slow", "timeout_ms": 30_000})
+
+    async with (
+        raw_server(retiring.handle, discovers=False) as server,
+        fleet({"one": {"url": server.url, "max_in_flight": 1}}) as running,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(ask, running, "running")
+        await until(lambda: retiring.calls == 1)
+        group.start_soon(ask, running, "waiting")
+        with anyio.fail_after(10):
+            while b'mcp_server_queries_in_flight{server="one"} 2.0' not in (await running.get("/metrics")).body:
+                await anyio.sleep(0.01)
+        retiring.takes_requests = False
+        await until(lambda: "waiting" in answers, timeout_s=20)
+        assert "running" not in answers
+        retiring.takes_requests = True
+        retiring.end.set()
+
+    waited = answers["waiting"]
+    assert (waited.status, waited.json["code"], waited.json["executed"]) == (503, "server_unavailable", "no")
+    assert answers["running"].status == 200
+    assert retiring.calls == 1
 
 
 class Up:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import anyio
 import pytest
 
-from services.runtime.errors import OverloadedError
+from services.runtime.errors import NoWorkerError, OverloadedError
 from services.worker import slots as slots_module
 from services.worker.slots import Slots
 from tests.support.waiting import until
@@ -187,3 +187,24 @@ async def test_without_room_for_its_result_no_call_begins() -> None:
         room = True
         async with slots.hold(soon()):
             assert slots.in_use == 1
+
+
+async def test_who_waits_for_a_server_that_went_away_is_sent_away_and_who_holds_a_slot_keeps_it() -> None:
+    served = True
+    slots = Slots(1, longest_line=10, clock=time.monotonic, is_served=lambda: served)
+    async with slots.hold(soon()):
+        waiters = [asyncio.create_task(enter(slots)) for _ in range(3)]
+        await until(lambda: slots.waiting == 3)
+        slots.send_away()  # the server is there: nobody goes
+        assert slots.waiting == 3
+        waiters[0].cancel()
+        served = False
+        slots.send_away()
+        with anyio.fail_after(5):
+            ended = await asyncio.gather(*waiters, return_exceptions=True)
+        assert [type(end) for end in ended] == [asyncio.CancelledError, NoWorkerError, NoWorkerError]
+        with pytest.raises(NoWorkerError):
+            await enter(slots)
+        assert (slots.in_use, slots.waiting) == (1, 0)
+
+    assert slots.in_use == 0
