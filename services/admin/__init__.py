@@ -21,8 +21,7 @@ config_api   HTTP: POST /v1/config/reload → reloading
 reloading    CENTRAL to it: every process says what it would put into force; then all do, or none
 access       whose key may do that
 auditing     every route that changes something → audit
-audit        the log of attempts and outcomes: a file that lines are only appended to
-audit_chain  how its lines are chained, and how that is checked (pure)
+audit        the log of attempts and outcomes: a file that lines are only appended to → runtime.audit_chain
 errors       why something is not done
 state        what a request finds in the running service
 """

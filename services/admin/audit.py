@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from services.admin.audit_chain import ChainEnd, chained, find_end
+from services.runtime.audit_chain import ChainEnd, chained, find_end
 from services.runtime.file_lock import lock_file
 
 ATTEMPTED: Final = "attempted"

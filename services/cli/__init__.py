@@ -8,13 +8,14 @@ tools         what the servers offer → http_client, tables
 status        the fleet at a glance → snapshot (what the services tell), fleet_view (its rows), watching
 rollout       moves traffic from one version to another → rollouts (what the admin service tells), rollout_view
 deploy        a new version beside the old one, then its rollout → supervisors (orders over the bus), rollouts
+audit         whether the chain of the audit log holds → runtime.audit_chain
 keys, config  the keys file and busbar.yaml → runtime.auth, runtime.config
 up            the whole system on one machine → becoming
 orchestrator, health, admin, worker   → becoming: the process turns into the service
 
 location      where the system is: variables, or the state folder of `busbar up`
 http_client   one bounded HTTP request, and its failure in one line
-text, tables  text of servers without control characters, JSON; tables
+tables        tables, in text without control characters
 errors        how a command fails: the line on stderr and the exit status
 options       the options that several commands share
 processes     whether a process lives

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from services.cli.text import json_text, one_line, plain
+from services.runtime.text import json_text, one_line, plain
 
 
 def readable(result: Mapping[str, Any]) -> str:

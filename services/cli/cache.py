@@ -14,7 +14,7 @@ from services.cli.lazy import CommandGroup
 from services.cli.location import Endpoint, find_system
 from services.cli.options import AsJson, StateDir
 from services.cli.tables import print_table
-from services.cli.text import harmless_json
+from services.runtime.text import harmless_json
 
 _PATH = "/v1/cache"
 _TIMEOUT_S = 10.0

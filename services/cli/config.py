@@ -11,10 +11,10 @@ from services.cli.errors import DONE, FAILED, CommandError, report
 from services.cli.http_client import Reply, ask
 from services.cli.lazy import CommandGroup
 from services.cli.options import AsJson, StateDir
-from services.cli.text import harmless_json, json_text, one_line
 from services.runtime.config.connections import load_config
 from services.runtime.config.errors import ConfigError
 from services.runtime.config.file import config_path, public_text
+from services.runtime.text import harmless_json, json_text, one_line
 
 _TIMEOUT_S = 40.0
 """Every process reads its file, then all put it into force, those that stop others last."""

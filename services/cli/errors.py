@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import typer
 
-from services.cli.text import one_line
+from services.runtime.text import one_line
 
 DONE, FAILED, USAGE = 0, 1, 2
 

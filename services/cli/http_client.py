@@ -12,8 +12,8 @@ import httpx
 
 from services.cli.errors import CommandError, ProblemError
 from services.cli.location import Endpoint
-from services.cli.text import one_line
 from services.runtime.auth.authentication import is_loopback_only
+from services.runtime.text import one_line
 
 _CONNECT_TIMEOUT_S = 5.0
 _MAX_BYTES = 64 << 20

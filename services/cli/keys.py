@@ -13,8 +13,8 @@ from services.cli.errors import CommandError, report
 from services.cli.lazy import CommandGroup
 from services.cli.options import AsJson
 from services.cli.tables import print_table
-from services.cli.text import json_text
 from services.runtime.auth.keys import Key, KeysFileError, add_key, list_keys, revoke_key
+from services.runtime.text import json_text
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _LENGTH = re.compile(r"(\d{1,6})([mhd])\Z", re.ASCII)

@@ -12,7 +12,7 @@ from services.cli.errors import DONE, FAILED, CommandError, report
 from services.cli.http_client import ask, pages
 from services.cli.location import Endpoint, find_system
 from services.cli.options import AsJson, StateDir
-from services.cli.text import harmless_json, one_line
+from services.runtime.text import harmless_json, one_line
 
 _LISTS_TIMEOUT_S = 5.0
 _BEYOND_DEADLINE_S = 5.0  # so that the gateway's own word about the deadline arrives

@@ -12,7 +12,7 @@ from services.cli.options import AsJson, StateDir
 from services.cli.rollout_view import VERSION_COLUMNS, line, version_rows, watch
 from services.cli.rollouts import MaxErrorRate, MaxP95Ratio, MinRequests, RequireTraffic, Rollout, StepS, Steps
 from services.cli.tables import print_table
-from services.cli.text import json_text
+from services.runtime.text import json_text
 
 _COLUMNS = ("ROLLOUT", "SERVER", "FROM", "TO", "STATE", "SHARE", "REASON")
 

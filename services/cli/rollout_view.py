@@ -13,7 +13,7 @@ from services.cli.errors import DONE, FAILED, report
 from services.cli.location import Endpoint
 from services.cli.rollouts import COMPLETED, Rollout, follow
 from services.cli.tables import table, terminal
-from services.cli.text import json_text, one_line
+from services.runtime.text import json_text, one_line
 
 VERSION_COLUMNS = ("VERSION", "SHARE", "REQUESTS", "ERRORS", "P95")
 _STYLES = {"running": "cyan", "paused": "yellow", COMPLETED: "green", "rolled_back": "red", "failed": "red"}

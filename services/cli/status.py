@@ -19,8 +19,8 @@ from services.cli.location import System, find_system
 from services.cli.options import AsJson, StateDir
 from services.cli.snapshot import Snapshot, take_snapshot
 from services.cli.tables import print_table
-from services.cli.text import json_text, one_line
 from services.cli.watching import watch_lines, watch_screen
+from services.runtime.text import json_text, one_line
 
 
 def status(

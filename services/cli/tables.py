@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from services.cli.text import one_line
+from services.runtime.text import one_line
 
 _PIPED_WIDTH = 100_000  # a table in a pipe is never cut
 

@@ -10,7 +10,7 @@ from services.cli.http_client import pages
 from services.cli.location import find_system
 from services.cli.options import AsJson, StateDir
 from services.cli.tables import print_table
-from services.cli.text import json_text, summary
+from services.runtime.text import json_text, summary
 
 _TIMEOUT_S = 10.0
 

@@ -20,7 +20,7 @@ from services.cli.fleet_view import (
 from services.cli.location import System
 from services.cli.snapshot import Snapshot, take_snapshot
 from services.cli.tables import table, terminal
-from services.cli.text import one_line
+from services.runtime.text import one_line
 
 _EVERY_S = 1.0
 

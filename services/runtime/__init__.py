@@ -25,6 +25,8 @@ loop_lag    how late the event loop is
 tracing     spans, and the context that travels; without a collector only that
 otlp        spans of OpenTelemetry, sent to a collector: the one home of its SDK
 racing      waiting for whichever comes first
+audit_chain how the lines of the audit log are chained, and how that is checked
+text        text and JSON of servers, made harmless for terminals and pages
 file_lock   a file that one process at a time may change
 clocks      how long a message was on its way, although the clocks differ
 garbage     what lives as long as the process is out of the garbage collector's way

@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from bus_schemas import subjects
-from services.admin.audit_chain import verify
+from services.runtime.audit_chain import verify
 from services.runtime.auth.keys import add_key
 from services.runtime.store.cache_keys import EVERYTHING, TALLIES, CacheScope, generation, tally
 from tests.support.buses import Ear, connected

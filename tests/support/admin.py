@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import httpx
 
-from services.admin.audit_chain import verify
+from services.runtime.audit_chain import verify
 from tests.support.fleet import Fleet
 from tests.support.ports import free_port
 from tests.support.processes import RunningProcess, wait_ready

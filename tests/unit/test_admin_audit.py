@@ -14,7 +14,7 @@ import pytest
 
 from services.admin import audit as audit_module
 from services.admin.audit import ATTEMPTED, DONE, Attempt, Audit, AuditUnwritableError
-from services.admin.audit_chain import Verdict, verify
+from services.runtime.audit_chain import Verdict, verify
 from tests.support.processes import running
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.cli.tables import print_table
-from services.cli.text import harmless_json, json_text, one_line, plain, summary
+from services.runtime.text import harmless_json, json_text, one_line, plain, summary
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Text and JSON of servers, made harmless for a terminal."""
+"""Text and JSON of servers, made harmless for terminals and pages."""
 
 import json
 import re

@@ -31,7 +31,7 @@ class ChainEnd:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What `verify` found."""
+    """What was found in a log."""
 
     whole: int
     """Lines that follow from one another, from the first on."""
@@ -61,19 +61,39 @@ def find_end(tail: bytes, *, is_whole_log: bool) -> ChainEnd | None:
     return ChainEnd(NOTHING, tail, is_line_open) if is_whole_log else None
 
 
-def verify(lines: Iterable[bytes]) -> Verdict:
-    """Check a log, line by line as a file yields them, with their line ends."""
-    digest, torn, whole = NOTHING, b"", 0
-    for number, line in enumerate(lines, start=1):
-        text = line.removesuffix(b"\n")
+class ChainCheck:
+    """Checks a log as its lines come."""
+
+    def __init__(self) -> None:
+        self._digest, self._torn = NOTHING, b""
+        self._number = self._whole = 0
+        self._broken_at: int | None = None
+
+    def take(self, text: bytes) -> None:
+        """Check the next line, without its line end; after one that does not follow, no other is looked at."""
+        if self._broken_at is not None:
+            return
+        self._number += 1
         entry = _read(text)
         if entry is None:
-            torn += text + b"\n"
-            continue
-        if entry["previous"] != digest or entry.get("torn") != (_digest(torn) if torn else None):
-            return Verdict(whole, broken_at=number, is_end_torn=False)
-        digest, torn, whole = _digest(text), b"", whole + 1
-    return Verdict(whole, broken_at=None, is_end_torn=bool(torn))
+            self._torn += text + b"\n"
+        elif entry["previous"] != self._digest or entry.get("torn") != (_digest(self._torn) if self._torn else None):
+            self._broken_at = self._number
+        else:
+            self._digest, self._torn, self._whole = _digest(text), b"", self._whole + 1
+
+    def verdict(self) -> Verdict:
+        """Return what was found so far."""
+        is_end_torn = self._broken_at is None and bool(self._torn)
+        return Verdict(self._whole, broken_at=self._broken_at, is_end_torn=is_end_torn)
+
+
+def verify(lines: Iterable[bytes]) -> Verdict:
+    """Check a log, line by line as a file yields them, with their line ends."""
+    check = ChainCheck()
+    for line in lines:
+        check.take(line.removesuffix(b"\n"))
+    return check.verdict()
 
 
 def _read(line: bytes) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.admin.audit_chain import NOTHING, ChainEnd, Verdict, chained, find_end, verify
+from services.runtime.audit_chain import NOTHING, ChainEnd, Verdict, chained, find_end, verify
 
 texts = st.text(st.characters(codec="utf-8"), max_size=12)
 entries = st.lists(st.fixed_dictionaries({"who": st.none() | texts, "action": texts}), min_size=1, max_size=8)
