@@ -12,7 +12,7 @@ Counts = dict[NonNegativeInt, NonNegativeInt]
 
 
 class VersionCounts(Message):
-    """What an orchestrator has counted of one version of a server since it began to count the server's versions."""
+    """What an orchestrator has counted of one version of a server since it first called it."""
 
     server: ServerName
     version: Version
@@ -31,7 +31,7 @@ class OrchestratorHeartbeat(Message):
     cache_hits: NonNegativeInt = Field(default=0, description="Queries answered from the cache since the start.")
     cache_misses: NonNegativeInt = Field(default=0, description="Look-ups that found nothing since the start.")
     versions: list[VersionCounts] = Field(
-        default_factory=list, description="Of servers with a rollout under way or several live versions; at most 64."
+        default_factory=list, description="At most 64; those with a rollout under way first, then those with several."
     )
 
 

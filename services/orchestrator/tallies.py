@@ -1,4 +1,4 @@
-"""What each version of a server makes of its calls: counted while there is another version to compare it with."""
+"""What each version of a server makes of its calls: rollouts compare versions by it, and the console draws it."""
 
 import asyncio
 import time
@@ -39,7 +39,7 @@ class _Tally:
 
 
 class VersionTallies:
-    """Counts the calls of servers that have a rollout under way or several live versions, of others nothing."""
+    """Counts the calls of every version of servers that live, or have a rollout under way."""
 
     def __init__(
         self, catalogue: CatalogueView, words: RolloutWords, clock: Callable[[], float] = time.monotonic
@@ -52,12 +52,10 @@ class VersionTallies:
         self._calls = 0
 
     def counting(self, version: LiveVersion, query: Query, call: Calling) -> Calling:
-        """Return `call`, counted if the version's server is: however many workers it asks, it is one request.
+        """Return `call`, counted: however many workers it asks, it is one request.
 
         A call that no worker took, or that its caller gave up, says nothing of the version.
         """
-        if not self._is_counted(version.server):
-            return call
         tally = self._tallies.setdefault((version.server, version.version), _Tally())
 
         async def counted() -> Outcome:
@@ -81,11 +79,11 @@ class VersionTallies:
         return counted
 
     def told(self) -> list[VersionCounts]:
-        """Return what was counted; forget what is not counted any more."""
+        """Return what was counted, of rollouts first; forget versions of servers that have gone."""
         now = self._clock()
         for key in [key for key in self._tallies if not self._is_counted(key[0])]:
             del self._tallies[key]
-        told = sorted(self._tallies.items(), key=lambda item: (not self._words.is_under_way(item[0][0]), item[0]))
+        told = sorted(self._tallies.items(), key=lambda item: (self._rank(item[0][0]), item[0]))
         return [
             VersionCounts(
                 server=server,
@@ -99,8 +97,14 @@ class VersionTallies:
         ]
 
     def _is_counted(self, server: str) -> bool:
+        return self._words.is_under_way(server) or self._catalogue.live(server) is not None
+
+    def _rank(self, server: str) -> int:
+        """Which servers are told of first, if not all are: those whose versions somebody has to compare."""
+        if self._words.is_under_way(server):
+            return 0
         live = self._catalogue.live(server)
-        return self._words.is_under_way(server) or (live is not None and len(live.versions) > 1)
+        return 1 if live is not None and len(live.versions) > 1 else 2
 
     def _count(self, tally: _Tally, began_at: float, *, is_error: bool) -> None:
         tally.requests += 1
