@@ -19,8 +19,9 @@ cache        CENTRAL to it: what the shared cache holds; cleared in the store, t
 rollouts/    a server's queries move from one version to another, step by step → workers
 config_api   HTTP: POST /v1/config/reload → reloading
 reloading    CENTRAL to it: every process says what it would put into force; then all do, or none
-access       whose key may do that
-auditing     every route that changes something → audit
+console/     what a browser shows at `/`, and orders that go the way of the API
+access       whose key, or log-in at the console, may do that
+auditing     every route under /v1: who is let in, and what is written of it → audit
 audit        the log of attempts and outcomes: a file that lines are only appended to → runtime.audit_chain
 errors       why something is not done
 state        what a request finds in the running service

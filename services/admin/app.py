@@ -1,5 +1,6 @@
 """Builds the admin service: everything in the order in which it opens; it closes in reverse."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,15 @@ from services.admin.access import Access
 from services.admin.audit import Audit
 from services.admin.breakers import BreakerControl
 from services.admin.cache import CacheControl
+from services.admin.console import pages
+from services.admin.console.audit_tail import AuditTail
+from services.admin.console.board import Board, Sources
+from services.admin.console.console import Console
+from services.admin.console.session_store import SessionStore
+from services.admin.console.sessions import Sessions
+from services.admin.console.static_files import read_static_files
+from services.admin.console.templates import Templates
+from services.admin.console.traffic import Traffic
 from services.admin.known_servers import KnownServers
 from services.admin.maintenance import MaintenanceControl
 from services.admin.reloading import ConfigControl
@@ -48,7 +58,9 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
     policy = LivePolicy.of_start(load_policy(config))
     registry = new_registry()
     bus_metrics = BusMetrics(registry)
-    access = Access(None if settings.keys_file is None else KeyRing(settings.keys_file))
+    ring = None if settings.keys_file is None else KeyRing(settings.keys_file)
+    files = read_static_files()
+    templates = Templates(files)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
@@ -71,23 +83,35 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
             known = KnownServers(policy, fleet)
             workers = WorkerControl(fleet, inbox)
             breakers = BreakerControl(breaker_words, inbox, replicas, fleet, known)
+            servers = Servers(known, workers, breakers, maintenance_words)
+            cache = CacheControl(store, replicas, known, policy)
             book = RolloutBook(store)
             watch = Fleetwatch(fleet, replicas, rollout_words, breaker_words)
             telling = Telling(store, rollout_words, replicas, workers, instance=instance)
+            rollouts = RolloutControl(book, telling, watch, known)
+            sessions, traffic = Sessions(SessionStore(store)), Traffic()
+            sources = Sources(
+                bus, fleet, replicas, servers, watch, breakers, rollouts, cache, traffic, AuditTail(settings.audit_path)
+            )
+            life.start(traffic.watch(replicas), name="traffic")
+            store_is_back = asyncio.Event()
+            store.on_return(store_is_back.set)
+            life.start(sessions.follow_store(store_is_back), name="console-sessions")
             async with driving(Driver(book, telling, watch, instance=instance), life):
                 yield {
                     "admin": AdminState(
-                        access=access,
+                        access=Access(ring, sessions),
                         audit=Audit(settings.audit_path, instance),
-                        servers=Servers(known, workers, breakers, maintenance_words),
+                        servers=servers,
                         workers=workers,
                         breakers=breakers,
                         maintenance=MaintenanceControl(maintenance_words, replicas, store, known, instance=instance),
-                        cache=CacheControl(store, replicas, known, policy),
+                        cache=cache,
                         config=ConfigControl(
                             bus, inbox, fleet, replicas, config, has_supervisor=settings.has_supervisor
                         ),
-                        rollouts=RolloutControl(book, telling, watch, known),
+                        rollouts=rollouts,
+                        console=Console(Board(sources, templates), templates, files, life),
                     ),
                     "readiness": lambda: None if bus.connected else "the bus is away",
                 }
@@ -102,15 +126,12 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
     for router in (
         servers_api.router,
         maintenance_api.router,
-        workers_api.reading,
-        workers_api.changing,
-        breakers_api.reading,
-        breakers_api.changing,
-        cache_api.reading,
-        cache_api.changing,
+        workers_api.router,
+        breakers_api.router,
+        cache_api.router,
         config_api.router,
-        rollouts_api.reading,
-        rollouts_api.changing,
+        rollouts_api.router,
+        pages.router,
     ):
         app.include_router(router)
     return app

@@ -1,7 +1,8 @@
 """The audit log: who tried to change what, when, and what became of it. Lines are only ever appended.
 
 Each attempt is two lines with the same `id`: `attempted` before anything is done, then its outcome. If the first cannot
-be written, nothing is done. An attempt without an outcome: the process ended before it knew, or the disk was full.
+be written, nothing is done. An attempt without an outcome: the process ended before it knew, or the disk was full. One
+that is refused for its key, or the lack of one, is one line; so is a log-in at the console.
 """
 
 import asyncio

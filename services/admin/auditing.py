@@ -1,4 +1,4 @@
-"""The routes that change something: each attempt is in the audit log before it is made, and what became of it after."""
+"""The routes under /v1: who is let in, and what the audit log says of it."""
 
 import logging
 from collections.abc import Callable, Coroutine
@@ -25,9 +25,10 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class AuditedRoute(APIRoute):
-    """A route whose every use is audited, refused ones too; the route's name is the action.
+    """A route under /v1; its name is the action. Who is refused leaves a line, and nothing is read of their request.
 
-    Without an audit log nothing is changed: 503. Once changed, an outcome that cannot be written is only logged.
+    Every attempt to change something is in the log before it is made, and its outcome after. Without an audit log
+    nothing is changed: 503. Once changed, an outcome that cannot be written is only logged.
     """
 
     def get_route_handler(self) -> Handler:
@@ -35,12 +36,16 @@ class AuditedRoute(APIRoute):
 
         async def handle_audited(request: Request) -> Response:
             state = state_of(request)
-            attempt = Attempt(
-                id=new_id(),
-                who=state.access.identify(request.headers.get("authorization")),
-                action=self.name,
-                target={name: str(value) for name, value in request.path_params.items()},
-            )
+            target = {name: str(value) for name, value in request.path_params.items()}
+            try:
+                who = (await state.access.admit(request)).id
+            except QueryError as refused:
+                attempt = Attempt(new_id(), await state.access.identify(request), self.name, target)
+                await _tell_outcome(state.audit, attempt, refused.code.value)
+                return problem_response(refused, attempt.id)
+            if request.method == "GET":
+                return await handle(request)
+            attempt = Attempt(new_id(), who, self.name, target)
             try:
                 await state.audit.write(attempt, ATTEMPTED)
             except AuditUnwritableError:

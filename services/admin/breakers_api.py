@@ -29,8 +29,7 @@ _OF_ORDERS = telling_responses(
     TellReport, *_ALWAYS, *BODY_ERRORS, ErrorCode.SERVER_NOT_FOUND, ErrorCode.AUDIT_UNAVAILABLE
 )
 
-reading = APIRouter(prefix="/v1/breakers", tags=["breakers"], dependencies=[Depends(admin)])
-changing = APIRouter(prefix="/v1/breakers", tags=["breakers"], dependencies=[Depends(admin)], route_class=AuditedRoute)
+router = APIRouter(prefix="/v1/breakers", tags=["breakers"], dependencies=[Depends(admin)], route_class=AuditedRoute)
 
 
 class ListedBreaker(BaseModel):
@@ -71,7 +70,7 @@ def _breakers(request: Request) -> BreakerControl:
 BreakersOf = Annotated[BreakerControl, Depends(_breakers)]
 
 
-@reading.get("", summary="The breakers, as all orchestrators know them", responses=problems(*_ALWAYS))
+@router.get("", summary="The breakers, as all orchestrators know them", responses=problems(*_ALWAYS))
 async def breakers(control: BreakersOf) -> BreakerList:
     return BreakerList(
         breakers=[
@@ -87,7 +86,7 @@ async def breakers(control: BreakersOf) -> BreakerList:
     )
 
 
-@changing.post(
+@router.post(
     "/{server}/isolate",
     name="isolate_server",
     summary="Let no call through to any version of a server, for a time",
@@ -105,7 +104,7 @@ async def isolate(
     return _answer(await control.isolate(server, for_s=body.for_s, reason=body.reason))
 
 
-@changing.post(
+@router.post(
     "/{server}/reset",
     name="reset_breakers",
     summary="Close the breakers of every version of a server",

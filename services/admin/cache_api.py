@@ -54,8 +54,7 @@ _OF_SERVER: dict[int | str, dict[str, Any]] = {
     504: _MISSING,
 }
 
-reading = APIRouter(prefix="/v1/cache", tags=["cache"], dependencies=[Depends(admin)])
-changing = APIRouter(prefix="/v1/cache", tags=["cache"], dependencies=[Depends(admin)], route_class=AuditedRoute)
+router = APIRouter(prefix="/v1/cache", tags=["cache"], dependencies=[Depends(admin)], route_class=AuditedRoute)
 
 
 def _cache(request: Request) -> CacheControl:
@@ -66,7 +65,7 @@ CacheOf = Annotated[CacheControl, Depends(_cache)]
 Target = Annotated[str, Path(min_length=1, max_length=8192, description="A tool's name, or a resource's URI.")]
 
 
-@reading.get("", summary="What the cache holds", responses=problems(*_ALWAYS))
+@router.get("", summary="What the cache holds", responses=problems(*_ALWAYS))
 async def cache_statistics(cache: CacheOf) -> CacheReport:
     statistics = await cache.statistics()
     return CacheReport(
@@ -78,12 +77,12 @@ async def cache_statistics(cache: CacheOf) -> CacheReport:
     )
 
 
-@changing.delete("", name="clear_cache", summary="Clear all", responses=_OF_ALL, response_model=FlushReport)
+@router.delete("", name="clear_cache", summary="Clear all", responses=_OF_ALL, response_model=FlushReport)
 async def clear_all(cache: CacheOf) -> Response:
     return await _clear(cache, EVERYTHING)
 
 
-@changing.delete(
+@router.delete(
     "/{server}",
     name="clear_cache",
     summary="Clear what one server answered",
@@ -94,7 +93,7 @@ async def clear_server(cache: CacheOf, server: ServerName) -> Response:
     return await _clear(cache, CacheScope(server))
 
 
-@changing.delete(
+@router.delete(
     "/{server}/{tool:path}",
     name="clear_cache",
     summary="Clear what one tool, or one resource, of a server answered",

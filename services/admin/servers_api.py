@@ -6,13 +6,14 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from bus_schemas.errors import ErrorCode
+from services.admin.auditing import AuditedRoute
 from services.admin.servers import ListedServer, Servers
 from services.admin.state import admin, state_of
 from services.runtime.openapi import problems
 
 _ERRORS = problems(ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN, ErrorCode.MISDIRECTED_REQUEST, ErrorCode.INTERNAL)
 
-router = APIRouter(prefix="/v1", dependencies=[Depends(admin)])
+router = APIRouter(prefix="/v1", dependencies=[Depends(admin)], route_class=AuditedRoute)
 
 
 class ServerList(BaseModel):

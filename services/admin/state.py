@@ -10,6 +10,7 @@ from services.admin.access import Access
 from services.admin.audit import Audit
 from services.admin.breakers import BreakerControl
 from services.admin.cache import CacheControl
+from services.admin.console.console import Console
 from services.admin.maintenance import MaintenanceControl
 from services.admin.reloading import ConfigControl
 from services.admin.rollouts.control import RolloutControl
@@ -33,6 +34,7 @@ class AdminState:
     cache: CacheControl
     config: ConfigControl
     rollouts: RolloutControl
+    console: Console
 
 
 def state_of(request: Request) -> AdminState:
@@ -40,6 +42,6 @@ def state_of(request: Request) -> AdminState:
     return state
 
 
-def admin(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_KEY)]) -> Principal:
+async def admin(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_KEY)]) -> Principal:
     """Who asks; the second argument only lets the OpenAPI document say so. Raises UnauthorizedError, ForbiddenError."""
-    return state_of(request).access.admit(request.headers.get("authorization"))
+    return await state_of(request).access.admit(request)

@@ -25,8 +25,7 @@ _OF_DRAIN = problems(
     ErrorCode.AUDIT_UNAVAILABLE,
 )
 
-reading = APIRouter(prefix="/v1/workers", tags=["fleet"], dependencies=[Depends(admin)])
-changing = APIRouter(prefix="/v1/workers", tags=["fleet"], dependencies=[Depends(admin)], route_class=AuditedRoute)
+router = APIRouter(prefix="/v1/workers", tags=["fleet"], dependencies=[Depends(admin)], route_class=AuditedRoute)
 
 
 class ListedWorker(BaseModel):
@@ -61,7 +60,7 @@ def _workers(request: Request) -> WorkerControl:
 WorkersOf = Annotated[WorkerControl, Depends(_workers)]
 
 
-@reading.get("", summary="Every live worker", responses=problems(*_ALWAYS))
+@router.get("", summary="Every live worker", responses=problems(*_ALWAYS))
 async def workers(control: WorkersOf) -> WorkerList:
     return WorkerList(
         workers=[
@@ -78,7 +77,7 @@ async def workers(control: WorkersOf) -> WorkerList:
     )
 
 
-@changing.post(
+@router.post(
     "/{instance}/drain",
     name="drain_worker",
     status_code=202,

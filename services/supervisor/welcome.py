@@ -44,7 +44,7 @@ def show_welcome(
         *(("queries", f"{url}/v1/query", "") for url in state["orchestrators"]),
         ("docs", f"{state['orchestrators'][0]}/docs", ""),
         ("health", f"{state['health']}/health/mcp", ""),
-        ("admin", f"{state['admin']}/v1/workers", ""),
+        ("console", state["admin"], ""),
         *((f"server {name}", status, _STYLES.get(status, "red")) for name, status in servers.items()),
         ("query key", state["keys"]["query"], ""),
         ("admin key", state["keys"]["admin"], ""),

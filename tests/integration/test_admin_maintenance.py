@@ -261,5 +261,5 @@ async def test_only_an_admin_key_may_and_no_body_is_read_without_one(tmp_path: P
             for one in headers
         ]
         assert refused == [401, 401, 403] * 2
-        assert [entry["outcome"] for entry in desk.audited()][1::2] == ["unauthorized", "unauthorized", "forbidden"] * 2
+        assert [entry["outcome"] for entry in desk.audited()] == ["unauthorized", "unauthorized", "forbidden"] * 2
         assert await codes(running) == ["ok"]

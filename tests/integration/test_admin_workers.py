@@ -110,7 +110,7 @@ async def test_a_worker_that_cannot_be_told_is_not_said_to_have_been(tmp_path: P
         away = await desk.http.post(path)
         assert (away.status_code, away.json()["code"]) == (503, "bus_unavailable")
         process.resume()
-        assert [entry["outcome"] for entry in desk.audited()][1::2] == [
+        assert [entry["outcome"] for entry in desk.audited() if entry["outcome"] != "attempted"] == [
             "worker_not_found",
             "invalid_request",
             "timeout",

@@ -49,7 +49,9 @@ class Admin:
         return told
 
     def audited(self) -> list[dict[str, Any]]:
-        """The entries of the audit log, which must be a whole chain."""
+        """The entries of the audit log, which must be a whole chain; none before the first attempt."""
+        if not self.audit_file.exists():
+            return []
         lines = self.audit_file.read_bytes().splitlines(keepends=True)
         assert verify(lines).broken_at is None
         return [json.loads(line) for line in lines]

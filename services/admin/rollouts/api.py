@@ -25,8 +25,7 @@ _OF_CHANGES = (*_ALWAYS, ErrorCode.ROLLOUT_CONFLICT, ErrorCode.BUS_UNAVAILABLE, 
 _OF_START = problems(*_OF_CHANGES, *BODY_ERRORS, ErrorCode.SERVER_NOT_FOUND, ErrorCode.VERSION_NOT_FOUND)
 _OF_ONE = (ErrorCode.INVALID_REQUEST, ErrorCode.ROLLOUT_NOT_FOUND)
 
-reading = APIRouter(prefix="/v1/rollouts", tags=["rollouts"], dependencies=[Depends(admin)])
-changing = APIRouter(prefix="/v1/rollouts", tags=["rollouts"], dependencies=[Depends(admin)], route_class=AuditedRoute)
+router = APIRouter(prefix="/v1/rollouts", tags=["rollouts"], dependencies=[Depends(admin)], route_class=AuditedRoute)
 
 
 class RolloutList(BaseModel):
@@ -43,17 +42,17 @@ RolloutsOf = Annotated[RolloutControl, Depends(_rollouts)]
 RolloutId = Annotated[str, Path(alias="id", min_length=1, max_length=64, description="As the answer to POST gave it.")]
 
 
-@reading.get("", summary="Every rollout", responses=problems(*_ALWAYS))
+@router.get("", summary="Every rollout", responses=problems(*_ALWAYS))
 async def rollouts(control: RolloutsOf) -> RolloutList:
     return RolloutList(rollouts=[rollout.report() for rollout in await control.all()])
 
 
-@reading.get("/{id}", summary="One rollout", responses=problems(*_ALWAYS, *_OF_ONE))
+@router.get("/{id}", summary="One rollout", responses=problems(*_ALWAYS, *_OF_ONE))
 async def rollout(control: RolloutsOf, rollout_id: RolloutId) -> RolloutReport:
     return (await control.one(rollout_id)).report()
 
 
-@changing.post(
+@router.post(
     "",
     name="start_rollout",
     status_code=201,
@@ -68,7 +67,7 @@ async def start(
     return (await control.start(order)).report()
 
 
-@changing.post(
+@router.post(
     "/{id}/pause",
     name="pause_rollout",
     summary="Stay at the weights as they are; a version that fails goes back all the same",
@@ -78,7 +77,7 @@ async def pause_one(control: RolloutsOf, rollout_id: RolloutId) -> RolloutReport
     return (await control.obey(rollout_id, pause)).report()
 
 
-@changing.post(
+@router.post(
     "/{id}/resume",
     name="resume_rollout",
     summary="Go on, with the step from its beginning",
@@ -88,7 +87,7 @@ async def resume_one(control: RolloutsOf, rollout_id: RolloutId) -> RolloutRepor
     return (await control.obey(rollout_id, resume)).report()
 
 
-@changing.post(
+@router.post(
     "/{id}/promote",
     name="promote_rollout",
     summary="Give the new version everything now, and let the old one's workers leave",
@@ -98,7 +97,7 @@ async def promote_one(control: RolloutsOf, rollout_id: RolloutId) -> RolloutRepo
     return (await control.obey(rollout_id, promote)).report()
 
 
-@changing.post(
+@router.post(
     "/{id}/rollback",
     name="roll_back_rollout",
     summary="Give the old version everything again now",

@@ -1,7 +1,7 @@
 """What the plan has to know of the fleet: who serves which version, what it offers, what was counted of it."""
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from bus_schemas.breakers import BreakerState
 from bus_schemas.workers import Catalogue, WorkerState
@@ -35,15 +35,19 @@ class Fleetwatch:
         """Whether a worker of the version serves."""
         return any(worker.is_serving for worker in self._of(server, version))
 
-    def current_version(self, server: str) -> str | None:
-        """Return the version that has the most of a server's queries; None: nobody serves it."""
+    def weights(self, server: str) -> Mapping[str, float]:
+        """Return the weights in force among the versions that serve; empty: nobody serves the server."""
         serving = [worker.report for worker in self._fleet.workers() if worker.is_serving]
         reports = [report for report in serving if report.server == server]
         if not reports:
-            return None
+            return {}
         first = min(reports, key=lambda report: (report.started_at, report.version)).version
-        weights = effective_weights(self._words.weights(server), {report.version for report in reports}, first)
-        return max(weights, key=lambda version: (weights[version], version))
+        return effective_weights(self._words.weights(server), {report.version for report in reports}, first)
+
+    def current_version(self, server: str) -> str | None:
+        """Return the version that has the most of a server's queries; None: nobody serves it."""
+        weights = self.weights(server)
+        return max(weights, key=lambda version: (weights[version], version), default=None)
 
     def missing(self, server: str, *, old: str, new: str) -> tuple[str, ...]:
         """Return the tools and prompts that the old version offers and the new one lacks, as far as that is known."""

@@ -49,12 +49,13 @@ class KeyRing:
 
     def find(self, text: str) -> Principal | None:
         """Return whom the key `text` stands for, or None if it is unknown, revoked or expired."""
+        return None if len(text) > _MAX_KEY_CHARACTERS else self.find_digest(digest(text))
+
+    def find_digest(self, presented: bytes) -> Principal | None:
+        """Return whom the key stands for whose SHA-256 it is, or None as `find`: for who has shown the key before."""
         now = self._monotonic()
         if now >= self._check_at:
             self._refresh(now)
-        if len(text) > _MAX_KEY_CHARACTERS:
-            return None
-        presented = digest(text)
         entry = self._entries.get(_index(presented))
         if entry is None or not hmac.compare_digest(entry.sha256, presented):
             return None
