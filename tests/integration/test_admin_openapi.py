@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import schemathesis
@@ -21,12 +22,15 @@ from tests.support.servers import valkey_server
 
 _SECRET = "never-to-be-seen"
 _EXAMPLES = 30
+_LONGEST_URL = 32_768
+"""What is much longer is no HTTP to uvicorn, which answers that itself."""
 _ALWAYS = {"unauthorized", "forbidden", "misdirected_request", "internal"}
 _CHANGING = {*_ALWAYS, "bus_unavailable", "audit_unavailable", "invalid_request"}
 _WITH_BODY = {*_CHANGING, "invalid_json", "payload_too_large", "unsupported_media_type", "timeout", "server_not_found"}
 _OF_ROLLOUTS = {*_ALWAYS, "store_unavailable"}
 _OF_A_ROLLOUT = {*_OF_ROLLOUTS, "invalid_request", "rollout_not_found"}
 _CHANGING_A_ROLLOUT = {*_OF_A_ROLLOUT, *_CHANGING, "rollout_conflict"}
+_OF_THE_CACHE = {*_ALWAYS, "store_unavailable", "bus_unavailable", "audit_unavailable"}
 _OPERATIONS = {
     ("get", "/v1/servers"): _ALWAYS,
     ("get", "/v1/workers"): _ALWAYS,
@@ -37,6 +41,10 @@ _OPERATIONS = {
     ("post", "/v1/breakers/{server}/isolate"): _WITH_BODY,
     ("post", "/v1/breakers/{server}/reset"): _WITH_BODY,
     ("post", "/v1/config/reload"): {*_ALWAYS, "bus_unavailable", "audit_unavailable", "invalid_config"},
+    ("get", "/v1/cache"): _OF_THE_CACHE,
+    ("delete", "/v1/cache"): _OF_THE_CACHE,
+    ("delete", "/v1/cache/{server}"): {*_OF_THE_CACHE, "invalid_request", "server_not_found"},
+    ("delete", "/v1/cache/{server}/{tool}"): {*_OF_THE_CACHE, "invalid_request", "server_not_found"},
     ("get", "/v1/rollouts"): _OF_ROLLOUTS,
     ("get", "/v1/rollouts/{id}"): _OF_A_ROLLOUT,
     ("post", "/v1/rollouts"): {*_OF_ROLLOUTS, *_WITH_BODY, "rollout_conflict", "version_not_found"},
@@ -88,7 +96,8 @@ def test_whatever_is_sent_the_answer_is_a_documented_one_and_no_fault_of_ours(
             case.path_parameters["server"] = "files"
         if is_known and isinstance(case.body, dict) and "server" in case.body:
             case.body["server"] = "files"
-        _check_answer(case)
+        if len(quote(str(case.path_parameters.get("tool", "")))) <= _LONGEST_URL:
+            _check_answer(case)
 
     ask()
 

@@ -140,6 +140,7 @@ class Driver:
                 instance=answer.instance,
                 server=answer.server,
                 attempts=answer.attempts,
+                is_error=answer.is_error,
             )
         )
 

@@ -42,6 +42,8 @@ class Told(msgspec.Struct, frozen=True, tag_field="event", tag="told"):
     instance: str | None = None
     server: str | None = None
     attempts: int | None = None
+    is_error: bool = False
+    """Whether the result says so of itself: the tool failed, the call did not."""
 
 
 class LoadSummary(msgspec.Struct, frozen=True):

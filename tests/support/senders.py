@@ -28,6 +28,7 @@ class Answer:
     instance: str | None = None
     server: str | None = None
     attempts: int | None = None
+    is_error: bool = False
 
 
 NEVER_SENT = Answer(0, "connection", "no")
@@ -119,8 +120,16 @@ def read_answer(status: int, body: bytes) -> Answer:
     except orjson.JSONDecodeError:
         fields = None
     match fields:
-        case {"result": {}} if status == 200:
-            return Answer(200, None, None, fields.get("instance"), fields.get("server"), fields.get("attempts"))
+        case {"result": {} as result} if status == 200:
+            return Answer(
+                200,
+                None,
+                None,
+                fields.get("instance"),
+                fields.get("server"),
+                fields.get("attempts"),
+                is_error=result.get("isError") is True,
+            )
         case {"code": str(code), "executed": "no" | "maybe" as executed} if status != 200:
             return Answer(status, code, executed)
     return Answer(0, "unreadable", "maybe")

@@ -1,12 +1,14 @@
 """A release of a server that differs from the others in one way; it notes each call in a ledger before its effect.
 
 `python -m tests.support.mcp_servers.changed --ledger FILE` speaks stdio and has the tools `record` and `look_up`. With
-`--errors N` every N-th call answers `isError`, with `--ms N` each takes so many milliseconds, with `--hangs` none is
-answered, with `--crashes` it ends at its first call, with `--lacks` there is no `look_up`.
+`--errors N` every N-th call answers `isError`, with `--fails N` it is an error of JSON-RPC, with `--ms N` each takes so
+many milliseconds, with `--noisy` that is only the median and one of fifty takes ten times as long, with `--hangs` none
+is answered, with `--crashes` it ends at its first call, with `--lacks` there is no `look_up`.
 """
 
 import argparse
 import os
+import random
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
+from mcp.shared.exceptions import MCPError
 
 from tests.support.ledger import Ledger
 
@@ -41,11 +44,22 @@ def create_server(ledger: Ledger, options: argparse.Namespace) -> Server[Any]:
             os._exit(1)
         if options.hangs:
             await anyio.sleep_forever()
-        await anyio.sleep(options.ms / 1000)
-        is_error = options.errors > 0 and next(numbers) % options.errors == 0
+        await anyio.sleep(_duration_s(options))
+        number = next(numbers)
+        if options.fails and number % options.fails == 0:
+            raise MCPError(types.INTERNAL_ERROR, "asked to fail")
+        is_error = options.errors > 0 and number % options.errors == 0
         return types.CallToolResult(content=[types.TextContent(type="text", text="noted")], is_error=is_error)
 
     return Server("changed", version="1.0.0", on_list_tools=list_tools, on_call_tool=call_tool)
+
+
+def _duration_s(options: argparse.Namespace) -> float:
+    """How long a call takes; noise is as on a busy machine: a long tail, and hiccups."""
+    duration_s: float = options.ms / 1000
+    if options.noisy:
+        duration_s *= random.lognormvariate(0, 0.8) * (10 if random.random() < 0.02 else 1)  # noqa: S311
+    return duration_s
 
 
 async def _serve(server: Server[Any]) -> None:
@@ -57,8 +71,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--ledger", type=Path, required=True)
     parser.add_argument("--errors", type=int, default=0)
+    parser.add_argument("--fails", type=int, default=0)
     parser.add_argument("--ms", type=int, default=0)
-    for flag in ("--hangs", "--crashes", "--lacks"):
+    for flag in ("--noisy", "--hangs", "--crashes", "--lacks"):
         parser.add_argument(flag, action="store_true")
     options = parser.parse_args()
     ledger = Ledger(options.ledger)
