@@ -97,7 +97,7 @@ def _channels() -> Document:
             "One attempt that only this worker can answer: it holds the caller's session, or knows its request state.",
             "call",
         ),
-        "call_reply": _replies("accepted", "progress", "result", "chunk", "error"),
+        "call_reply": _replies("accepted", "progress", "log", "ask", "result", "chunk", "error"),
         "cancel": _channel(
             subjects.cancel(_SERVER), "Every worker of the server hears of callers gone.", "cancel_call"
         ),
@@ -107,6 +107,7 @@ def _channels() -> Document:
             "describe_worker",
             "drain_worker",
             "find_state",
+            "answer_asked",
         ),
         "control_reply": _replies("acknowledged", "worker_joined", "worker_heartbeat", "state_found"),
         "worker_event": _channel(
@@ -143,6 +144,13 @@ def _channels() -> Document:
         "rollout_event_reply": _replies("rollout_acknowledged"),
         "rollouts": _channel(subjects.ROLLOUTS, "Every orchestrator and admin service is asked.", "ask_rollouts"),
         "rollouts_reply": _replies("rollouts_told"),
+        "client_event": _channel(
+            subjects.CLIENT_EVENTS,
+            "What MCP clients of the handshake era have posted beside their requests; every orchestrator hears it.",
+            "client_answered",
+            "client_cancelled",
+            "client_set_log_level",
+        ),
         "config": _channel(
             subjects.CONFIG,
             "Orchestrators, health and admin, and workers without a supervisor, each read their own file anew.",
@@ -203,30 +211,30 @@ def _operations() -> Document:
             "send",
             "call",
             "Send one attempt to whichever worker of the version is next.",
-            reply=("call_reply", "accepted", "progress", "result", "chunk", "error"),
+            reply=("call_reply", "accepted", "progress", "log", "ask", "result", "chunk", "error"),
         ),
         "answerCall": _operation(
             "worker",
             "receive",
             "call",
-            "Run a call. `accepted` may come first, and `progress` if the call wants it; then a `result`, or its "
-            "`chunk`s, or an `error`.",
+            "Run a call. `accepted` may come first, `progress` and `log` if the call wants them; then a `result`, or "
+            "its `chunk`s, or an `error`.",
             queue=call_queue,
-            reply=("call_reply", "accepted", "progress", "result", "chunk", "error"),
+            reply=("call_reply", "accepted", "progress", "log", "ask", "result", "chunk", "error"),
         ),
         "sendCallToInstance": _operation(
             "orchestrator",
             "send",
             "call_instance",
             "Send one attempt to the one worker that can answer it.",
-            reply=("call_reply", "accepted", "progress", "result", "chunk", "error"),
+            reply=("call_reply", "accepted", "progress", "log", "ask", "result", "chunk", "error"),
         ),
         "answerCallToInstance": _operation(
             "worker",
             "receive",
             "call_instance",
             "Run a call, as any other.",
-            reply=("call_reply", "accepted", "progress", "result", "chunk", "error"),
+            reply=("call_reply", "accepted", "progress", "log", "ask", "result", "chunk", "error"),
         ),
         "cancelCall": _operation("orchestrator", "send", "cancel", "Say that a caller has gone or run out of time."),
         "stopCall": _operation("worker", "receive", "cancel", "Stop a call that nobody waits for."),
@@ -253,6 +261,13 @@ def _operations() -> Document:
             "Tell whether the worker's server gave out a request state.",
             messages=("find_state",),
             reply=("control_reply", "state_found"),
+        ),
+        "takeAnswer": _operation(
+            "worker",
+            "receive",
+            "control",
+            "Give the server the client's answer to what it asked during a call.",
+            messages=("answer_asked",),
         ),
         "announce": _operation("worker", "send", "worker_event", "Say what becomes of the worker."),
         "followWorkers": _operation("orchestrator", "receive", "worker_event", "Keep the table of live workers."),
@@ -320,6 +335,12 @@ def _operations() -> Document:
             "rollouts",
             "Tell what is known; admin services do, too.",
             reply=("rollouts_reply", "rollouts_told"),
+        ),
+        "tellClientEvent": _operation(
+            "orchestrator", "send", "client_event", "Say what a client has posted that concerns nobody here."
+        ),
+        "heedClientEvent": _operation(
+            "orchestrator", "receive", "client_event", "Go on with the request of the client that it is about."
         ),
         "orderConfig": _operation(
             "admin",

@@ -1,6 +1,7 @@
 """Orchestrator → worker: one call, and what comes back.
 
 A call's body is native MCP JSON without an id, `{"method": "tools/call", "params": {…}}`; the rest travels in headers.
+Of an MCP caller there may be `"meta": {…}` beside them: what its `_meta` tells servers of it (capabilities, name).
 A reply's header `mcp-kind` says what it is; a result's body is the MCP server's result object, byte for byte.
 A large result comes in chunks on the bulk inbox instead (`inboxes.bulk_inbox`).
 """
@@ -15,6 +16,9 @@ from bus_schemas.errors import ErrorCode, Executed
 from bus_schemas.header_numbers import read_number
 
 Headers = dict[str, str]
+
+LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+"""MCP's, and RFC 5424's."""
 
 _KNOWN_CODES = {code.value: code for code in ErrorCode}
 
@@ -36,6 +40,10 @@ class CallHeaders:
     """The caller's headers that the server's configuration names; names in lower case."""
     wants_progress: bool = False
     """Whether the sender takes replies of `Kind.PROGRESS`."""
+    log_level: str | None = None
+    """The least of `LOG_LEVELS` of which it takes replies of `Kind.LOG`; None: it takes none."""
+    client_capabilities: str | None = None
+    """JSON, `ClientCapabilities` of MCP: the sender takes replies of `Kind.ASK` for these; None: it takes none."""
 
     def encode(self) -> Headers:
         headers = {
@@ -53,6 +61,10 @@ class CallHeaders:
             headers[envelope.SESSION_LOST] = "1"
         if self.wants_progress:
             headers[envelope.PROGRESS] = "1"
+        if self.log_level is not None:
+            headers[envelope.LOG_LEVEL] = self.log_level
+        if self.client_capabilities is not None:
+            headers[envelope.CLIENT_CAPABILITIES] = self.client_capabilities
         for name, value in self.forwarded.items():
             headers[envelope.FORWARD_PREFIX + name] = value
         return headers
@@ -76,6 +88,8 @@ class CallHeaders:
                     if name.startswith(envelope.FORWARD_PREFIX)
                 },
                 wants_progress=headers.get(envelope.PROGRESS) == "1",
+                log_level=_log_level(headers.get(envelope.LOG_LEVEL)),
+                client_capabilities=headers.get(envelope.CLIENT_CAPABILITIES),
             )
         except KeyError as error:
             raise ValueError(f"a call without the header {error.args[0]}") from error
@@ -170,9 +184,23 @@ def accepted_headers(instance: str) -> Headers:
 def progress_headers(instance: str) -> Headers:
     """`progress`: the body is the `params` of the server's `notifications/progress`, without the token.
 
-    Best effort: the latest, a few times a second at most, and none after the outcome.
+    Best effort: of a flood the latest, ten a second; none after the outcome.
     """
     return {envelope.KIND: Kind.PROGRESS.value, envelope.INSTANCE: instance}
+
+
+def log_headers(instance: str) -> Headers:
+    """`log`: the body is the `params` of the server's `notifications/message`; none comes after the outcome."""
+    return {envelope.KIND: Kind.LOG.value, envelope.INSTANCE: instance}
+
+
+def ask_headers(instance: str, ask_id: str) -> Headers:
+    """`ask`: the body is the method and the params of a request of the server's to the client; see `AnswerAsked`."""
+    return {envelope.KIND: Kind.ASK.value, envelope.INSTANCE: instance, envelope.ASK_ID: ask_id}
+
+
+def _log_level(level: str | None) -> str | None:
+    return level if level in LOG_LEVELS else None
 
 
 class CancelCall(Message):

@@ -27,6 +27,15 @@ class FindState(Message):
     state_sha256: str = Field(description="`digests.state_digest` of the state.")
 
 
+class AnswerAsked(Message):
+    """Gives a worker the client's answer to what its server has asked during a call."""
+
+    order: Literal["answer_asked"] = "answer_asked"
+    ask_id: str
+    answer: str
+    """A JSON object with `result` or `error`."""
+
+
 class StateFound(Message):
     """The answer to FindState; also the one that says no, so that nobody waits for it in vain."""
 
@@ -40,7 +49,7 @@ class Acknowledged(Message):
     instance: InstanceId
 
 
-Order = DescribeWorker | DrainWorker | FindState
+Order = DescribeWorker | DrainWorker | FindState | AnswerAsked
 _ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="order")])
 
 

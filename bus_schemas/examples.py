@@ -3,6 +3,7 @@
 from bus_schemas.breakers import ADMIN, AskBreakers, BreakerAcknowledged, BreakerChanged, BreakerState, BreakersTold
 from bus_schemas.cache import CacheFlushed, FlushAcknowledged
 from bus_schemas.calls import CallHeaders, CancelCall, ChunkHeaders, ErrorHeaders, ResultHeaders
+from bus_schemas.clients import ClientAnswered, ClientCancelled, ClientSetLogLevel
 from bus_schemas.config import (
     ApplyConfig,
     ConfigApplied,
@@ -13,7 +14,7 @@ from bus_schemas.config import (
     StopAnswer,
     StopVersion,
 )
-from bus_schemas.control import Acknowledged, DescribeWorker, DrainWorker, FindState, StateFound
+from bus_schemas.control import Acknowledged, AnswerAsked, DescribeWorker, DrainWorker, FindState, StateFound
 from bus_schemas.digests import caller_digest, state_digest
 from bus_schemas.errors import ERRORS, ErrorCode, FieldError, Problem
 from bus_schemas.maintenance import AskMaintenance, MaintenanceAcknowledged, MaintenanceChanged, MaintenanceTold
@@ -93,8 +94,21 @@ CALL_HEADERS = CallHeaders(
     session_lost=True,
     forwarded={"x-tenant": "emea"},
     wants_progress=True,
+    log_level="info",
+    client_capabilities='{"elicitation":{"form":{}}}',
 )
 CALL = {"method": "tools/call", "params": {"name": "resolve_product", "arguments": {"alias": "abracadabra"}}}
+CLIENT_ANSWERED = ClientAnswered(
+    request_id="busbar-6q1Xw8nJ0c5v9yZkD3m2Tg",
+    caller="analytics",
+    response='{"jsonrpc":"2.0","id":"busbar-6q1Xw8nJ0c5v9yZkD3m2Tg","result":{"action":"decline"}}',
+)
+_SESSION = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+CLIENT_CANCELLED = ClientCancelled(session=_SESSION, request_id=7)
+CLIENT_SET_LOG_LEVEL = ClientSetLogLevel(session=_SESSION, level="warning")
+ASK = {"method": "elicitation/create", "params": {"message": "Which warehouse?", "requestedSchema": {"type": "object"}}}
+ANSWER_ASKED = AnswerAsked(ask_id="Zk3mD2T5v9yQ6q1Xw8nJ0c", answer='{"result":{"action":"decline"}}')
+LOG_MESSAGE = {"level": "warning", "logger": "orders", "data": "the index is being rebuilt"}
 PROGRESS = {"progress": 50, "total": 100, "message": "half of the catalogue is read"}
 """What a server says of a call's progress, without the token."""
 RESULT_HEADERS = ResultHeaders(instance=_INSTANCE, upstream_us=2900, queue_us=100)

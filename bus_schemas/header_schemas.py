@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from bus_schemas import envelope
+from bus_schemas.calls import LOG_LEVELS
 from bus_schemas.envelope import Kind
 from bus_schemas.errors import ErrorCode
 
@@ -29,6 +30,16 @@ HEADERS: dict[str, JsonSchema] = {
         "const": "1",
     },
     envelope.PROGRESS: {"description": "Whoever asks takes `progress` before the answer.", "const": "1"},
+    envelope.LOG_LEVEL: {
+        "description": "Whoever asks takes `log` before the answer, from this level on.",
+        "enum": list(LOG_LEVELS),
+    },
+    envelope.CLIENT_CAPABILITIES: {
+        "description": "JSON, MCP's ClientCapabilities: whoever asks answers `ask` for these, with the order "
+        "`answer_asked`.",
+        "contentMediaType": "application/json",
+    },
+    envelope.ASK_ID: {"description": "By what the answer to an `ask` names it; known to worker and sender alone."},
     envelope.KIND: {"description": "What this reply is; readers skip a kind they do not know.", "enum": list(Kind)},
     envelope.INSTANCE: {"description": "The worker that replies."},
     envelope.CODE: {

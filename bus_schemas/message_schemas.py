@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from bus_schemas import envelope, examples
-from bus_schemas.calls import CallHeaders, accepted_headers, progress_headers
+from bus_schemas.calls import CallHeaders, accepted_headers, ask_headers, log_headers, progress_headers
 from bus_schemas.discovery_schemas import DISCOVERY_SCHEMAS
 from bus_schemas.envelope import Kind
 from bus_schemas.header_schemas import headers_schema
@@ -19,6 +19,11 @@ _PROGRESS: Document = {
     "properties": {"progress": {"type": "number"}, "total": {"type": "number"}, "message": {"type": "string"}},
     "required": ["progress"],
 }
+_LOG: Document = {
+    "type": "object",
+    "properties": {"level": {"type": "string"}, "logger": {"type": "string"}, "data": {}},
+    "required": ["level", "data"],
+}
 _PROBLEM_TYPE = "application/problem+json"
 
 _MODELS: dict[str, tuple[BaseModel, ...]] = {
@@ -28,6 +33,7 @@ _MODELS: dict[str, tuple[BaseModel, ...]] = {
     "cancel_call": (examples.CANCEL_CALL,),
     "describe_worker": (examples.DESCRIBE_WORKER,),
     "drain_worker": (examples.DRAIN_WORKER,),
+    "answer_asked": (examples.ANSWER_ASKED,),
     "find_state": (examples.FIND_STATE,),
     "state_found": (examples.STATE_FOUND,),
     "acknowledged": (examples.ACKNOWLEDGED,),
@@ -47,6 +53,9 @@ _MODELS: dict[str, tuple[BaseModel, ...]] = {
     "rollout_acknowledged": (examples.ROLLOUT_ACKNOWLEDGED,),
     "ask_rollouts": (examples.ASK_ROLLOUTS,),
     "rollouts_told": (examples.ROLLOUTS_TOLD,),
+    "client_answered": (examples.CLIENT_ANSWERED,),
+    "client_cancelled": (examples.CLIENT_CANCELLED,),
+    "client_set_log_level": (examples.CLIENT_SET_LOG_LEVEL,),
     "prepare_config": (examples.PREPARE_CONFIG,),
     "config_prepared": (examples.CONFIG_PREPARED, examples.CONFIG_REFUSED),
     "apply_config": (examples.APPLY_CONFIG,),
@@ -116,7 +125,7 @@ def _model_messages() -> Document:
 def _query_progress() -> Document:
     headers = {envelope.KIND: Kind.PROGRESS.value, envelope.REQUEST_ID: examples.ANSWER.id}
     return {
-        "summary": "How far a query has come, in the server's words; the last of those that come close together.",
+        "summary": "How far a query has come, in the server's words; of a flood the latest.",
         "headers": headers_schema(headers, required=headers, kind=Kind.PROGRESS),
         "payload": _PROGRESS,
         "examples": [{"headers": headers, "payload": examples.PROGRESS}],
@@ -133,8 +142,12 @@ def _call_messages() -> Document:
             "payload": {
                 "type": "object",
                 "properties": {
-                    "method": {"enum": ["tools/call", "resources/read", "prompts/get"]},
+                    "method": {"enum": ["tools/call", "resources/read", "prompts/get", "completion/complete"]},
                     "params": {"type": "object"},
+                    "meta": {
+                        "type": "object",
+                        "description": "What an MCP caller's `_meta` tells servers of it, its capabilities above all.",
+                    },
                 },
                 "required": ["method", "params"],
             },
@@ -146,10 +159,28 @@ def _call_messages() -> Document:
         ),
         "progress": _reply(
             "The `params` of the server's `notifications/progress`, without the token. Only for a call that wants it; "
-            "the latest, a few times a second at most, and none after the outcome.",
+            "of a flood the latest, ten a second, and none after the outcome.",
             progress_headers(examples.INSTANCE),
             payload=_PROGRESS,
             example=examples.PROGRESS,
+        ),
+        "log": _reply(
+            "The `params` of the server's `notifications/message`. Only for a call that wants it; none after the "
+            "outcome.",
+            log_headers(examples.INSTANCE),
+            payload=_LOG,
+            example=examples.LOG_MESSAGE,
+        ),
+        "ask": _reply(
+            "What the server asks of the client while the call runs, a request of MCP without an id. Only for a call "
+            "that says what the client can be asked.",
+            ask_headers(examples.INSTANCE, examples.ANSWER_ASKED.ask_id),
+            payload={
+                "type": "object",
+                "properties": {"method": {"type": "string"}, "params": {"type": "object"}},
+                "required": ["method", "params"],
+            },
+            example=examples.ASK,
         ),
         "result": _reply(
             "The MCP server's result object, byte for byte.",

@@ -24,6 +24,9 @@ MAINTENANCE_EVENTS = "mcp.v1.event.maintenance.*"
 MAINTENANCE = "mcp.v1.control.maintenance"
 """Where whoever follows maintenance is asked what it knows."""
 
+CLIENT_EVENTS = "mcp.v1.event.client"
+"""Where orchestrators tell each other what MCP clients of the handshake era have said beside their requests."""
+
 
 def call(server: str, version: str) -> str:
     """Where orchestrators send calls for one version of a server."""

@@ -120,6 +120,10 @@ class Answers:
                             instance=target.instance,
                             session_lost=target.session_lost,
                             on_progress=context.on_progress,
+                            on_log=context.on_log,
+                            log_level=context.log_level,
+                            on_ask=context.on_ask,
+                            client_capabilities=context.client_capabilities,
                         )
                         return await self._dispatcher.call(attempt)
                 except (OverloadedError, NoWorkerError) as error:

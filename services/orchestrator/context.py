@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from bus_schemas.errors import ErrorCode
 from bus_schemas.queries import CacheUse, Query
 from services.orchestrator.catalogue import LiveVersion
-from services.orchestrator.dispatch import Outcome
+from services.orchestrator.dispatch import Asked, Outcome
 from services.orchestrator.forwarding import HeaderValues, no_headers
 from services.runtime.auth.principals import Principal
 from services.runtime.errors import MaybeExecutedError
@@ -31,6 +31,14 @@ class Context:
     """As the caller sent it."""
     on_progress: Callable[[bytes], None] | None = None
     """Is given what the server says of the call's progress; see `dispatch.Call`. None: nobody wants to know."""
+    on_log: Callable[[bytes], None] | None = None
+    """The same for what it logs."""
+    log_level: str | None = None
+    """From which level on; one of MCP's."""
+    on_ask: Callable[[Asked], None] | None = None
+    """Is given what the server asks of the client; see `dispatch.Call`. None: it cannot be asked."""
+    client_capabilities: str | None = None
+    """What it can be asked, JSON."""
 
 
 @dataclass(frozen=True, slots=True)

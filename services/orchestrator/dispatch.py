@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from bus_schemas import envelope, subjects
 from bus_schemas.calls import CallHeaders, CancelCall, ChunkHeaders, ErrorHeaders, ResultHeaders
@@ -67,6 +68,22 @@ class Call:
     on_progress: Callable[[bytes], None] | None = field(default=None, repr=False)
     """Is given each `params` of `notifications/progress` that comes before the outcome, without the token, as the
     server wrote it; must neither wait nor raise. None: the server is not asked for progress."""
+    on_log: Callable[[bytes], None] | None = field(default=None, repr=False)
+    """The same for each `params` of `notifications/message`, from `log_level` on."""
+    log_level: str | None = None
+    on_ask: Callable[["Asked"], None] | None = field(default=None, repr=False)
+    """Is given what the server asks of the client, which `client_capabilities` allow; must neither wait nor raise."""
+    client_capabilities: str | None = None
+
+
+class Asked(NamedTuple):
+    """What a server asks of the client while its call runs, and where the answer goes."""
+
+    server: str
+    instance: str
+    ask_id: str
+    request: bytes
+    """JSON: a method and its params."""
 
 
 class NobodyThereError(NoWorkerError):
@@ -145,6 +162,8 @@ class Dispatcher:
             session_lost=call.session_lost,
             forwarded=call.forwarded,
             wants_progress=call.on_progress is not None,
+            log_level=None if call.on_log is None else call.log_level,
+            client_capabilities=None if call.on_ask is None else call.client_capabilities,
         )
         with self._inbox.expect() as exchange, self._admission.holding() as hold:
             flight = _Flight(call, exchange, hold, now, holder=call.instance)
@@ -255,6 +274,11 @@ def _read(flight: _Flight, assembly: Assembly, reply: BusMessage) -> Outcome | N
             flight.is_acknowledged = True
         case Kind.PROGRESS if flight.call.on_progress is not None:
             flight.call.on_progress(reply.data)
+        case Kind.LOG if flight.call.on_log is not None:
+            flight.call.on_log(reply.data)
+        case Kind.ASK if flight.call.on_ask is not None:
+            instance, ask_id = headers.get(envelope.INSTANCE, ""), headers.get(envelope.ASK_ID, "")
+            flight.call.on_ask(Asked(flight.call.server, instance, ask_id, reply.data))
     return None
 
 

@@ -11,6 +11,7 @@ rollouts    which share each version of a server gets → words
 replicas    the orchestrators there are, and how all of them are told something
 store/      the shared Redis or Valkey, which may be away at any time
 errors      what can go wrong with a query
+mirrored_headers  MCP's headers that repeat what the body says
 i_json      JSON that two readers cannot understand differently
 field_errors  what is wrong with a field, from pydantic's words
 http        problem+json, probes, Host and Origin

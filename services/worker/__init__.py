@@ -4,7 +4,9 @@ settings      what can be set
 app           builds everything, in the order in which it opens
 consumer      takes calls off the bus, answers each exactly once → execution
 execution     CENTRAL: one call, from the message to the server's answer → slots, mcp/keeper
-progress      what the server says of a call's progress: the latest word, a few times a second
+progress      what the server says of a call's progress: all of it, but for what comes too fast
+asks          what the server asks of the client during a call
+log_messages  what the server logs during a call, from the level on that is wanted
 replies       delivers the outcome, large ones in chunks
 callers       a session of its own for each caller, with `session: caller` → mcp/
 states        which request states were given out here: their continuation comes back

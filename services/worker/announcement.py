@@ -7,7 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from bus_schemas import subjects
-from bus_schemas.control import Acknowledged, DescribeWorker, DrainWorker, FindState, StateFound, decode_order
+from bus_schemas.control import (
+    Acknowledged,
+    AnswerAsked,
+    DescribeWorker,
+    DrainWorker,
+    FindState,
+    StateFound,
+    decode_order,
+)
 from bus_schemas.envelope import Message
 from bus_schemas.workers import (
     Catalogue,
@@ -121,6 +129,9 @@ class Announcement:
                 await self._obey_drain()
             case FindState():
                 answer = StateFound(instance=self._instance, is_held=self._states.holds(order.state_sha256))
+            case AnswerAsked():
+                self._consumer.take_answer(order)
+                return
         if message.reply:
             await self._send(message.reply, answer)
 

@@ -2,17 +2,19 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from bus_schemas import subjects
+from bus_schemas.calls import CallHeaders
 from bus_schemas.inboxes import bulk_instance
 from bus_schemas.workers import WorkerState
 from services.runtime.bus import open_bus
@@ -171,7 +173,17 @@ async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Li
 def _upstream_of(keeper: SessionKeeper, callers: CallerSessions | None) -> UpstreamOf:
     if callers is None:
         return lambda _: keeper
-    return lambda headers: callers.of(headers.principal, was_lost=headers.session_lost)
+    return lambda headers: callers.of(
+        headers.principal, was_lost=headers.session_lost, capabilities=_capabilities(headers)
+    )
+
+
+def _capabilities(headers: CallHeaders) -> Mapping[str, Any]:
+    """What the client of a call can be asked; nothing, if that is not well-formed."""
+    try:
+        return msgspec.json.decode(headers.client_capabilities or "{}", type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
 
 
 def create_app(worker: Worker, life: Lifecycle) -> FastAPI:

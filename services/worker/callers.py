@@ -4,7 +4,8 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Never, Self
 
@@ -13,9 +14,10 @@ from services.runtime.errors import DeadlinePassedError, NoWorkerError, Overload
 from services.runtime.racing import first_result
 from services.worker.mcp.keeper import OpenSession
 from services.worker.mcp.session import (
+    DEAF,
     NOTHING,
+    Hearing,
     OpenError,
-    ProgressCallback,
     Session,
     SessionForgottenError,
     fault_of,
@@ -24,6 +26,8 @@ from services.worker.mcp.session import (
 log = logging.getLogger(__name__)
 
 _SWEEP_S: Final = 1.0
+
+OpenSessionFor = Callable[[Mapping[str, Any]], AbstractAsyncContextManager[Session]]
 
 
 class CallerSession:
@@ -79,7 +83,7 @@ class CallerSession:
         timeout_s: float,
         meta: Mapping[str, Any] = NOTHING,
         headers: Mapping[str, str] = NOTHING,
-        on_progress: ProgressCallback | None = None,
+        hearing: Hearing = DEAF,
     ) -> bytes:
         """Send one request when the session is open; see `Session.request`.
 
@@ -92,7 +96,7 @@ class CallerSession:
             session = await self._opened(timeout_s)
             left_s = timeout_s - (self._clock() - began)
             result = await session.request(
-                method, params, timeout_s=left_s, meta=meta, headers=headers, on_progress=on_progress
+                method, params, timeout_s=left_s, meta=meta, headers=headers, hearing=hearing
             )
         except UpstreamError as error:
             self._heard_of_trouble = True
@@ -128,7 +132,7 @@ class CallerSessions:
 
     def __init__(
         self,
-        open_session: OpenSession,
+        open_session: OpenSessionFor,
         *,
         most: int,
         idle_s: float,
@@ -137,7 +141,7 @@ class CallerSessions:
         """Set the bounds.
 
         Args:
-            open_session: opens one session, negotiated, or raises `OpenError`.
+            open_session: opens one session, negotiated, for a client with these capabilities, or raises `OpenError`.
             most: sessions at once.
             idle_s: how long one is kept without a call, in seconds.
             clock: the moment now, in seconds.
@@ -172,12 +176,13 @@ class CallerSessions:
             self._changed.clear()
             yield
 
-    def of(self, caller: str, *, was_lost: bool) -> CallerSession:
+    def of(self, caller: str, *, was_lost: bool, capabilities: Mapping[str, Any] = NOTHING) -> CallerSession:
         """Return the caller's session, a fresh one where there is none.
 
         Args:
             caller: the id of a principal.
             was_lost: another worker held the caller's session, and is gone.
+            capabilities: what the server may ask of the caller, if this begins the session.
 
         Raises:
             UpstreamError: the session was lost since the caller's last call; from the next call on it has a fresh one.
@@ -188,7 +193,7 @@ class CallerSessions:
             return known
         if known is None and len(self._sessions) >= self._most:
             raise OverloadedError
-        fresh = self._begin(caller)
+        fresh = self._begin(caller, capabilities)
         if was_lost if known is None else known.must_be_told:
             log.info("a caller was told that its session is lost")
             raise UpstreamError
@@ -204,8 +209,8 @@ class CallerSessions:
                     if (task := self._tasks.get(session)) is not None:
                         task.cancel()
 
-    def _begin(self, caller: str) -> CallerSession:
-        session = self._sessions[caller] = CallerSession(self._open_session, self._clock)
+    def _begin(self, caller: str, capabilities: Mapping[str, Any]) -> CallerSession:
+        session = self._sessions[caller] = CallerSession(partial(self._open_session, capabilities), self._clock)
         self._tasks[session] = asyncio.create_task(self._keep(caller, session), name="caller-session")
         self._changed.set()
         return session

@@ -3,16 +3,22 @@
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 from bus_schemas import subjects
 from bus_schemas.calls import CallHeaders, CancelCall
+from bus_schemas.control import AnswerAsked
 from services.runtime.bus import Bus, BusMessage, Subscription
 from services.runtime.bus.discovery import EndpointStats
 from services.runtime.clocks import SenderClocks, sender_of
 from services.runtime.errors import InternalError, NoWorkerError, QueryError, UpstreamError
+from services.worker.asks import Asks
 from services.worker.execution import Executed, Execution
+from services.worker.log_messages import telling_log
+from services.worker.mcp.session import Ask, Hearing
 from services.worker.progress import telling_progress
 from services.worker.replies import Replies
 
@@ -47,6 +53,7 @@ class CallConsumer:
         self._bus = bus
         self._execution = execution
         self._replies = replies
+        self._asks = Asks()
         self._server = server
         self._version = version
         self._instance = instance
@@ -118,6 +125,10 @@ class CallConsumer:
         if flight is not None:
             flight.task.cancel()
 
+    def take_answer(self, order: AnswerAsked) -> None:
+        """Take the client's answer to what the server has asked during a call."""
+        self._asks.answer(order)
+
     async def acknowledge_held(self) -> None:
         """Tell who holds a call, for calls that take more than a moment; one sweep for all, no timer for each."""
         now = time.monotonic
@@ -179,10 +190,31 @@ class CallConsumer:
             self.stats.processing_ns += time.perf_counter_ns() - began_ns
 
     async def _execute(self, flight: _Flight, body: bytes) -> Executed:
-        if not flight.headers.wants_progress:
+        headers = flight.headers
+        if not headers.wants_progress and headers.log_level is None and headers.client_capabilities is None:
             return await self._execution.run(body, flight.headers, flight.deadline)
-        async with telling_progress(partial(self._replies.progress, flight.reply_to)) as on_progress:
-            return await self._execution.run(body, flight.headers, flight.deadline, on_progress)
+        async with self._relaying(flight) as hearing:
+            return await self._execution.run(body, flight.headers, flight.deadline, hearing)
+
+    @asynccontextmanager
+    async def _relaying(self, flight: _Flight) -> AsyncIterator[Hearing]:
+        """Tell the sender of a call what it wants to know meanwhile."""
+        progress = log_message = None
+        async with AsyncExitStack() as stack:
+            if flight.headers.wants_progress:
+                tell = partial(self._replies.progress, flight.reply_to)
+                progress = await stack.enter_async_context(telling_progress(tell))
+            if flight.headers.log_level is not None:
+                tell = partial(self._replies.log, flight.reply_to)
+                log_message = await stack.enter_async_context(telling_log(tell, flight.headers.log_level))
+            yield Hearing(progress, log_message, self._asking(flight))
+
+    def _asking(self, flight: _Flight) -> Ask | None:
+        """Return what asks the client of a call, if it can be asked anything."""
+        if flight.headers.client_capabilities is None:
+            return None
+        tell = partial(self._replies.ask, flight.reply_to)
+        return lambda method, params: self._asks.ask(tell, flight.deadline - time.monotonic(), method, params)
 
     async def _refuse(self, flight: _Flight, error: QueryError) -> None:
         self.stats.errors += 1

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -11,7 +11,7 @@ from bus_schemas.calls import CallHeaders
 from services.runtime.errors import DeadlinePassedError, InternalError, OverloadedError
 from services.runtime.tracing import Span, TraceContext
 from services.worker.call_metrics import CallMetrics
-from services.worker.mcp.session import ProgressCallback
+from services.worker.mcp.session import DEAF, Hearing
 from services.worker.slots import Slots
 from services.worker.states import GivenStates
 
@@ -25,9 +25,9 @@ class Upstream(Protocol):
         params: bytes,
         *,
         timeout_s: float,
-        meta: dict[str, str],
+        meta: dict[str, Any],
         headers: dict[str, str],
-        on_progress: ProgressCallback | None,
+        hearing: Hearing,
     ) -> bytes: ...
 
 
@@ -42,6 +42,7 @@ BeginSpan = Callable[[TraceContext], Span]
 class _Request(msgspec.Struct):
     method: str
     params: msgspec.Raw
+    meta: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,26 +91,22 @@ class Execution:
         self._timeout_s = timeout_s
         self._forward_headers = frozenset(forward_headers)
 
-    async def run(
-        self, body: bytes, headers: CallHeaders, deadline: float, on_progress: ProgressCallback | None = None
-    ) -> Executed:
+    async def run(self, body: bytes, headers: CallHeaders, deadline: float, hearing: Hearing = DEAF) -> Executed:
         """Return the server's result.
 
         Args:
-            body: `{"method": …, "params": {…}}`.
+            body: `{"method": …, "params": {…}}`, and perhaps `"meta": {…}`.
             headers: what travelled beside it.
             deadline: when the caller stops waiting, by time.monotonic().
-            on_progress: is called with what the server says of its progress; None: it is not asked to.
+            hearing: takes what the server says meanwhile.
 
         Raises:
             QueryError: why there is no result; its branch says whether the call may have run.
         """
         with self._metrics, self._begin_span(TraceContext(headers.traceparent, headers.tracestate)) as span:
-            return await self._run(body, headers, deadline, on_progress, span)
+            return await self._run(body, headers, deadline, hearing, span)
 
-    async def _run(
-        self, body: bytes, headers: CallHeaders, deadline: float, on_progress: ProgressCallback | None, span: Span
-    ) -> Executed:
+    async def _run(self, body: bytes, headers: CallHeaders, deadline: float, hearing: Hearing, span: Span) -> Executed:
         try:
             request = msgspec.json.decode(body, type=_Request)
         except msgspec.DecodeError as error:
@@ -132,9 +129,9 @@ class Execution:
                         request.method,
                         bytes(request.params),
                         timeout_s=min(deadline - started, self._timeout_s),
-                        meta=_told(upstream.trace),
+                        meta=request.meta | _told(upstream.trace),
                         headers=self._forwarded(headers),
-                        on_progress=on_progress,
+                        hearing=hearing,
                     )
             finally:
                 upstream_us = (time.perf_counter_ns() - began_ns) // 1000

@@ -1,7 +1,8 @@
-"""What a server says of one call's progress, on its way to who asked: the latest word, a few times a second."""
+"""What a server says of one call's progress, on its way to who asked: all of it, but for what comes too fast."""
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 import msgspec
 
 from services.runtime.outlines import decode_outline
-from services.worker.mcp.session import ProgressCallback
+from services.worker.mcp.session import Take
 
 log = logging.getLogger(__name__)
 
@@ -19,13 +20,16 @@ MAX_PROGRESS_BYTES: Final = 64 * 2**10
 _APART_S = 0.1
 """Between two words of one call: as often as a person sees a difference, and too seldom for a flood of them to hurt."""
 
+AT_ONCE: Final = 10
+"""How many words may follow each other faster than that; of a flood, the latest are told."""
+
 Tell = Callable[[bytes], Awaitable[None]]
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @asynccontextmanager
-async def telling_progress(tell: Tell) -> AsyncIterator[ProgressCallback]:
+async def telling_progress(tell: Tell) -> AsyncIterator[Take]:
     """Yield what takes a call's progress; nothing more is told once the context is left, the last word included.
 
     Args:
@@ -39,13 +43,14 @@ async def telling_progress(tell: Tell) -> AsyncIterator[ProgressCallback]:
 
 
 class _Progress:
-    """Keeps the word that has not been told yet; a newer one takes its place."""
+    """Keeps the words that have not been told yet; newer ones take the place of what there is no room for."""
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
-        self._latest: bytes | None = None
+        self._untold: deque[bytes] = deque(maxlen=AT_ONCE)
         self._telling: asyncio.Task[None] | None = None
         self._is_over = asyncio.Event()
+        self._spoken_until = 0.0
 
     def take(self, params: bytes) -> None:
         if self._is_over.is_set():
@@ -53,9 +58,9 @@ class _Progress:
         if len(params) > MAX_PROGRESS_BYTES:
             log.debug("a progress notification is too long")
             return
-        self._latest = params
+        self._untold.append(params)
         if self._telling is None or self._telling.done():
-            self._telling = asyncio.create_task(self._tell_latest())
+            self._telling = asyncio.create_task(self._tell_untold())
 
     async def finish(self) -> None:
         """Tell the last word, and take no more."""
@@ -63,16 +68,25 @@ class _Progress:
         if self._telling is not None:
             await self._telling
 
-    async def _tell_latest(self) -> None:
+    async def _tell_untold(self) -> None:
         """Tell until there is nothing new."""
-        while self._latest is not None:
-            latest, self._latest = self._latest, None
-            if (word := without_token(latest)) is None:
-                continue
-            await self._tell(word)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_APART_S):
-                    await self._is_over.wait()
+        while self._untold:
+            if (ahead_s := self._ahead_s()) > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(ahead_s):
+                        await self._is_over.wait()
+                latest = self._untold.pop()
+                self._untold.clear()
+            else:
+                latest = self._untold.popleft()
+            if (word := without_token(latest)) is not None:
+                await self._tell(word)
+
+    def _ahead_s(self) -> float:
+        """Take the time of one word, and return how long to wait before it; a virtual clock, as in GCRA."""
+        now = asyncio.get_running_loop().time()
+        self._spoken_until = max(self._spoken_until, now) + _APART_S
+        return self._spoken_until - now - AT_ONCE * _APART_S
 
 
 def without_token(params: bytes) -> bytes | None:

@@ -4,7 +4,15 @@ import asyncio
 import time
 from contextlib import suppress
 
-from bus_schemas.calls import ErrorHeaders, Headers, ResultHeaders, accepted_headers, progress_headers
+from bus_schemas.calls import (
+    ErrorHeaders,
+    Headers,
+    ResultHeaders,
+    accepted_headers,
+    ask_headers,
+    log_headers,
+    progress_headers,
+)
 from bus_schemas.inboxes import bulk_inbox
 from services.runtime.bus import Bus, BusAwayError
 from services.runtime.bus.chunks import INLINE_BYTES, cut
@@ -56,6 +64,16 @@ class Replies:
         """Tell how far a call has come; not worth waiting for."""
         with suppress(BusAwayError, MessageTooLargeError):
             await self._bus.publish(to, params, headers=progress_headers(self._instance))
+
+    async def log(self, to: str, params: bytes) -> None:
+        """Tell what the server logs; not worth waiting for."""
+        with suppress(BusAwayError, MessageTooLargeError):
+            await self._bus.publish(to, params, headers=log_headers(self._instance))
+
+    async def ask(self, to: str, ask_id: str, request: bytes) -> None:
+        """Tell what the server asks of the client; if that is lost, nobody answers."""
+        with suppress(BusAwayError, MessageTooLargeError):
+            await self._bus.publish(to, request, headers=ask_headers(self._instance, ask_id))
 
     async def result(self, to: str, executed: Executed, deadline: float) -> None:
         """Deliver a result by `deadline` (of time.monotonic()), or give it up."""

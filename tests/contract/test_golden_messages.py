@@ -27,8 +27,11 @@ from bus_schemas.calls import (
     ErrorHeaders,
     ResultHeaders,
     accepted_headers,
+    ask_headers,
+    log_headers,
     progress_headers,
 )
+from bus_schemas.clients import decode_client_event
 from bus_schemas.config import (
     ConfigApplied,
     ConfigPrepared,
@@ -80,6 +83,10 @@ SAMPLES: dict[str, Sample] = {
     "cancel_call": Sample(examples.CANCEL_CALL, from_json(CancelCall.model_validate_json)),
     "describe_worker": Sample(examples.DESCRIBE_WORKER, from_json(decode_order)),
     "drain_worker": Sample(examples.DRAIN_WORKER, from_json(decode_order)),
+    "client_answered": Sample(examples.CLIENT_ANSWERED, from_json(decode_client_event)),
+    "client_cancelled": Sample(examples.CLIENT_CANCELLED, from_json(decode_client_event)),
+    "client_set_log_level": Sample(examples.CLIENT_SET_LOG_LEVEL, from_json(decode_client_event)),
+    "answer_asked": Sample(examples.ANSWER_ASKED, from_json(decode_order)),
     "find_state": Sample(examples.FIND_STATE, from_json(decode_order)),
     "state_found": Sample(examples.STATE_FOUND, from_json(StateFound.model_validate_json)),
     "acknowledged": Sample(examples.ACKNOWLEDGED, from_json(Acknowledged.model_validate_json)),
@@ -189,12 +196,15 @@ def test_every_message_has_a_golden_file_that_shows_each_of_its_fields(kind: typ
 
 
 def test_every_golden_file_is_of_a_message() -> None:
-    assert {path.stem for path in GOLDEN.iterdir()} == {*SAMPLES, "accepted_headers", "progress_headers"}
+    replies = {"accepted_headers", "ask_headers", "log_headers", "progress_headers"}
+    assert {path.stem for path in GOLDEN.iterdir()} == SAMPLES.keys() | replies
 
 
 def test_replies_without_an_outcome_are_written_as_in_their_golden_files() -> None:
     assert accepted_headers(examples.INSTANCE) == golden("accepted_headers")["full"]
     assert progress_headers(examples.INSTANCE) == golden("progress_headers")["full"]
+    assert ask_headers(examples.INSTANCE, examples.ANSWER_ASKED.ask_id) == golden("ask_headers")["full"]
+    assert log_headers(examples.INSTANCE) == golden("log_headers")["full"]
 
 
 def test_the_services_write_problems_as_in_the_golden_files() -> None:

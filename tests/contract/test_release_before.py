@@ -39,6 +39,10 @@ READ_AS_THEY_ARE = {"accepted", "discover", "discovery_ping", "discovery_info", 
 """Without a model: a header or two, or a name and an id, are picked out of them."""
 
 
+PASSED_ON = {"call payload.method may be completion/complete"}
+"""Workers of the release before give a call's method to their server as it is."""
+
+
 def test_every_message_of_the_release_before_has_a_reader() -> None:
     assert BEFORE.messages.keys() - READ_AS_THEY_ARE <= PAYLOADS.keys() | HEADERS.keys()
 
@@ -58,8 +62,8 @@ def test_what_the_release_before_may_leave_out_may_be_missing(reading: str) -> N
 
 def test_all_that_the_release_before_reads_is_written_as_it_was() -> None:
     """But for `query`: whoever writes that is of no release of ours."""
-    found = differences(BEFORE, MessageSet(NOW))
-    assert [difference for difference in found if not difference.startswith("query ")] == []
+    found = {difference for difference in differences(BEFORE, MessageSet(NOW)) if not difference.startswith("query ")}
+    assert found - PASSED_ON == set()
 
 
 def test_the_queue_groups_of_the_release_before_are_shared_with_it() -> None:

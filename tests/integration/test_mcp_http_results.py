@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from services.runtime.errors import ResultTooLargeError
-from services.worker.mcp.session import MAX_RESULT_BYTES
+from services.worker.mcp.session import MAX_RESULT_BYTES, Hearing
 from tests.support.http_sessions import ODD_RESULT, call, opened, response
 from tests.support.mcp_servers.raw_http import Handler, Request
 
@@ -56,7 +56,7 @@ async def test_progress_comes_before_the_response_on_its_stream() -> None:
 
     progress: list[bytes] = []
     async with opened(handler) as (server, session):
-        assert await call(session, on_progress=progress.append) == ODD_RESULT
+        assert await call(session, hearing=Hearing(progress.append)) == ODD_RESULT
     assert progress == [b'{"p": 1.0}'] * 2
     assert server.requests[0].json["params"]["_meta"]["progressToken"] == server.requests[0].json["id"]
 

@@ -19,7 +19,7 @@ from services.runtime.errors import (
     UpstreamRefusedError,
 )
 from services.worker.mcp.opening import SessionOpener
-from services.worker.mcp.session import MAX_RESULT_BYTES, EraName, Session
+from services.worker.mcp.session import MAX_RESULT_BYTES, EraName, Hearing, Session
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -144,8 +144,8 @@ async def test_progress_arrives_before_the_result_and_only_at_who_asked(served: 
     first: list[bytes] = []
     second: list[bytes] = []
     await asyncio.gather(
-        served.call("count", {"to": 3}, on_progress=first.append),
-        served.call("count", {"to": 5}, on_progress=second.append),
+        served.call("count", {"to": 3}, hearing=Hearing(first.append)),
+        served.call("count", {"to": 5}, hearing=Hearing(second.append)),
         served.call("count", {"to": 9}),
     )
     assert [json.loads(progress)["progress"] for progress in first] == [1, 2, 3]

@@ -10,7 +10,7 @@ import anyio
 from bus_schemas.workers import ServerFault
 from services.runtime.errors import QueryError
 from services.worker.mcp.keeper import SessionKeeper
-from services.worker.mcp.session import NOTHING, ListedCatalogue, OpenError, ProgressCallback, ServerInfo
+from services.worker.mcp.session import DEAF, NOTHING, Hearing, ListedCatalogue, OpenError, ServerInfo
 
 
 class World:
@@ -84,7 +84,7 @@ class FakeSession:
         timeout_s: float,
         meta: Mapping[str, Any] = NOTHING,
         headers: Mapping[str, str] = NOTHING,
-        on_progress: ProgressCallback | None = None,
+        hearing: Hearing = DEAF,
     ) -> bytes:
         call: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.calls.append(call)

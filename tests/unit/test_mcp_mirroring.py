@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp.shared.inbound import decode_header_value, find_invalid_x_mcp_header, mcp_param_headers, x_mcp_header_map
 
-from services.worker.mcp.mirroring import encode_header, header_map, mirrored_headers
+from services.runtime.mirrored_headers import encode_header, header_map
+from services.worker.mcp.mirroring import mirrored_headers
 
 
 @given(st.text())

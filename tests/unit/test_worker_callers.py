@@ -1,7 +1,7 @@
 """The callers' own sessions of one worker: opened by a call, lost aloud, ended when nobody comes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from services.runtime.errors import (
     UpstreamError,
 )
 from services.worker.callers import CallerSessions
-from services.worker.mcp.session import OpenError, ServerInfo, Session, SessionForgottenError
+from services.worker.mcp.session import DEAF, Hearing, OpenError, ServerInfo, Session, SessionForgottenError
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -36,9 +36,9 @@ class FakeSession:
         self.lost = asyncio.Event()
         self.is_open = True
 
-    async def request(self, *_: Any, on_progress: Callable[[bytes], None] | None = None, **__: Any) -> bytes:
-        if on_progress is not None:
-            on_progress(b'{"progress":1}')
+    async def request(self, *_: Any, hearing: Hearing = DEAF, **__: Any) -> bytes:
+        if hearing.progress is not None:
+            hearing.progress(b'{"progress":1}')
         if self.error is not None:
             raise self.error
         return b"%d" % self.number
@@ -56,9 +56,11 @@ class Server:
         self.may_open = asyncio.Event()
         self.may_open.set()
         self.is_away = False
+        self.capabilities: list[Mapping[str, Any]] = []
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Session]:
+    async def open(self, capabilities: Mapping[str, Any]) -> AsyncIterator[Session]:
+        self.capabilities.append(capabilities)
         await self.may_open.wait()
         if self.is_away:
             raise OpenError(ServerFault.CONNECTION_REFUSED)
@@ -74,6 +76,16 @@ async def ask(callers: CallerSessions, caller: str, *, was_lost: bool = False, t
     return await callers.of(caller, was_lost=was_lost).request("tools/call", b"{}", timeout_s=timeout_s)
 
 
+async def test_a_session_begins_with_what_the_server_may_ask_of_its_caller() -> None:
+    server = Server()
+    async with CallerSessions(server.open, most=9, idle_s=300) as callers:
+        some: dict[str, Any] = {"elicitation": {}}
+        for capabilities in (some, {}):
+            await callers.of("ann", was_lost=False, capabilities=capabilities).request("x", b"{}", timeout_s=5)
+        await ask(callers, "bob")
+    assert server.capabilities == [{"elicitation": {}}, {}]
+
+
 async def test_each_caller_has_a_session_of_its_own_and_keeps_it() -> None:
     server = Server()
     async with CallerSessions(server.open, most=9, idle_s=300) as callers:
@@ -87,7 +99,7 @@ async def test_progress_reaches_the_caller_that_asked_for_it() -> None:
     heard: list[bytes] = []
     async with CallerSessions(Server().open, most=9, idle_s=300) as callers:
         session = callers.of("ann", was_lost=False)
-        await session.request("tools/call", b"{}", timeout_s=5, on_progress=heard.append)
+        await session.request("tools/call", b"{}", timeout_s=5, hearing=Hearing(heard.append))
         await ask(callers, "bob")
     assert heard == [b'{"progress":1}']
 

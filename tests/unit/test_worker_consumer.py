@@ -15,6 +15,7 @@ from services.runtime.errors import UpstreamError
 from services.worker import consumer as consumer_module
 from services.worker.consumer import CallConsumer
 from services.worker.execution import Executed, Execution
+from services.worker.mcp.session import DEAF, Hearing
 from services.worker.replies import Replies
 from services.worker.returns import Returns
 from tests.support.waiting import until
@@ -67,14 +68,14 @@ class TellingExecution:
     """Calls whose server tells of its progress if asked, again when its answer has come, and one of them fails."""
 
     def __init__(self) -> None:
-        self.on_progress: Any = None
+        self.hearing = DEAF
         self.error: Exception | None = None
 
-    async def run(self, _body: bytes, _headers: CallHeaders, _deadline: float, on_progress: Any = None) -> Executed:
-        self.on_progress = on_progress
+    async def run(self, _body: bytes, _headers: CallHeaders, _deadline: float, hearing: Hearing = DEAF) -> Executed:
+        self.hearing = hearing
         for number in range(1, 4):
-            if on_progress is not None:
-                on_progress(b'{"progressToken":7,"progress":%d}' % number)
+            if hearing.progress is not None:
+                hearing.progress(b'{"progressToken":7,"progress":%d}' % number)
         if self.error is not None:
             raise self.error
         return Executed(b"{}", 0, 0)
@@ -163,12 +164,14 @@ async def test_progress_goes_to_who_wants_it_before_the_outcome_and_never_after(
     async with taking_calls(execution) as worker:
         await worker.call("1", wants_progress=True)
         await until(lambda: worker.consumer.in_flight == 0)
-        execution.on_progress(b'{"progressToken":7,"progress":4}')
+        assert execution.hearing.progress is not None
+        execution.hearing.progress(b'{"progressToken":7,"progress":4}')
         execution.error = UpstreamError()
         await worker.call("2", wants_progress=True)
         await until(lambda: worker.consumer.in_flight == 0)
-    assert worker.bus.published == [Kind.PROGRESS, Kind.RESULT, Kind.PROGRESS, Kind.ERROR]
-    assert worker.bus.bodies == [b'{"progress":3}', b"{}", b'{"progress":3}', b""]
+    words = [b'{"progress":1}', b'{"progress":2}', b'{"progress":3}']
+    assert worker.bus.published == [*[Kind.PROGRESS] * 3, Kind.RESULT, *[Kind.PROGRESS] * 3, Kind.ERROR]
+    assert worker.bus.bodies == [*words, b"{}", *words, b""]
 
 
 async def test_a_server_is_not_asked_for_progress_that_nobody_wants() -> None:
@@ -176,7 +179,7 @@ async def test_a_server_is_not_asked_for_progress_that_nobody_wants() -> None:
     async with taking_calls(execution) as worker:
         await worker.call("1")
         await until(lambda: worker.consumer.in_flight == 0)
-    assert execution.on_progress is None
+    assert execution.hearing.progress is None
     assert worker.bus.published == [Kind.RESULT]
 
 

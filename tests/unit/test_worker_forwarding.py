@@ -1,6 +1,7 @@
 """The worker passes on what its own configuration names, whatever the call carries."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from services.runtime.metrics import new_registry
 from services.runtime.tracing import UnrecordedSpan
 from services.worker.call_metrics import CallMetrics
 from services.worker.execution import Execution
-from services.worker.mcp.session import ProgressCallback
+from services.worker.mcp.session import DEAF, Hearing
 from services.worker.slots import Slots
 from services.worker.states import GivenStates
 
@@ -25,9 +26,9 @@ class Upstream:
         params: bytes,
         *,
         timeout_s: float,
-        meta: dict[str, str],
+        meta: dict[str, Any],
         headers: dict[str, str],
-        on_progress: ProgressCallback | None = None,
+        hearing: Hearing = DEAF,
     ) -> bytes:
         self.headers = headers
         return b"{}"

@@ -1,4 +1,4 @@
-"""A server's progress on its way to who asked: the latest word, now and then, and as the server said it."""
+"""A server's progress on its way to who asked: all of it, but for what comes too fast, and as the server said it."""
 
 from functools import partial
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 
 from services.runtime.errors import UpstreamError
 from services.worker import progress
-from services.worker.progress import MAX_PROGRESS_BYTES, telling_progress, without_token
+from services.worker.progress import AT_ONCE, MAX_PROGRESS_BYTES, telling_progress, without_token
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -52,27 +52,36 @@ def test_what_tells_of_no_progress_is_none(params: bytes) -> None:
     assert without_token(params) is None
 
 
-async def test_a_burst_costs_one_message_with_the_last_word() -> None:
+async def test_a_few_words_are_all_told_however_fast_they_come() -> None:
+    told = Told()
+    async with telling_progress(told.tell) as take:
+        for number in range(AT_ONCE):
+            take(word(number))
+    assert told.words == [word(number) for number in range(AT_ONCE)]
+
+
+async def test_a_burst_costs_no_more_than_a_few_messages_with_the_last_words() -> None:
     told = Told()
     async with telling_progress(told.tell) as take:
         for number in range(10_000):
             take(word(number))
-    assert told.words == [word(9_999)]
+    assert told.words == [word(number) for number in range(10_000 - AT_ONCE, 10_000)]
 
 
-async def test_the_first_word_goes_at_once_and_the_last_one_when_the_call_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_a_burst_the_last_word_is_told_when_the_call_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_APART_S", 600)
     told = Told()
     with anyio.fail_after(5):
         async with telling_progress(told.tell) as take:
-            take(word(1))
-            await until(lambda: told.words)
-            take(word(2))
-            take(word(3))
+            for number in range(AT_ONCE):
+                take(word(number))
+            await until(lambda: len(told.words) == AT_ONCE)
+            take(word(100))
+            take(word(101))
             for _ in range(10):
                 await anyio.lowlevel.checkpoint()
-            assert told.words == [word(1)]
-    assert told.words == [word(1), word(3)]
+            assert len(told.words) == AT_ONCE
+    assert told.words[AT_ONCE:] == [word(101)]
 
 
 async def test_words_that_come_apart_are_all_told(monkeypatch: pytest.MonkeyPatch) -> None:

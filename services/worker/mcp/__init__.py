@@ -13,5 +13,6 @@ oauth           the access token of a server that wants one: fetched, kept, rene
 stdio, sse      one stream of messages for all requests, told apart by pending, cut by lines
 messages        the JSON-RPC envelope; params and results stay bytes
 server_process  the process of a server that we start, under the guard of services.runtime.processes
+answering       answers to what a server asks of its client
 errands         what is said on the way out
 """

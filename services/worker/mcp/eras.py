@@ -10,7 +10,7 @@ import msgspec
 from services.runtime.errors import UpstreamError, UpstreamRefusedError
 from services.runtime.racing import never
 from services.worker.mcp.messages import decode_error
-from services.worker.mcp.session import EraName, ServerInfo
+from services.worker.mcp.session import NOTHING, EraName, ServerInfo
 from services.worker.mcp.transport import LISTS
 
 log = logging.getLogger(__name__)
@@ -124,8 +124,9 @@ class LegacyEra:
     probe_method: ClassVar[str] = "ping"
     must_answer_probe: ClassVar[bool] = False
 
-    def __init__(self) -> None:
-        """Nothing is negotiated yet."""
+    def __init__(self, capabilities: Mapping[str, Any] = NOTHING) -> None:
+        """Nothing is negotiated yet; `capabilities`: what the server may ask of the one caller of this session."""
+        self._capabilities = capabilities
         self._version: str | None = None
 
     def meta(self, callers: Mapping[str, Any], progress_token: int | None) -> Mapping[str, Any]:
@@ -140,7 +141,11 @@ class LegacyEra:
     async def greet(self, caller: Caller, timeout_s: float) -> ServerInfo:
         """Shake hands."""
         self._version = None
-        offer = {"protocolVersion": LEGACY_VERSIONS[0], "capabilities": {}, "clientInfo": CLIENT_INFO}
+        offer = {
+            "protocolVersion": LEGACY_VERSIONS[0],
+            "capabilities": dict(self._capabilities),
+            "clientInfo": CLIENT_INFO,
+        }
         result = await caller.request("initialize", msgspec.json.encode(offer), timeout_s=timeout_s)
         found = _decode(_Initialized, result)
         if found.protocol_version not in LEGACY_VERSIONS:

@@ -14,12 +14,13 @@ from services.runtime.config.connections import Connection
 from services.runtime.errors import NoWorkerError, ResultTooLargeError, UpstreamError
 from services.runtime.processes import GuardedProcess
 from services.runtime.racing import first_result, never
+from services.worker.mcp.answering import answer
 from services.worker.mcp.client import Client, open_client
 from services.worker.mcp.errands import Errands
 from services.worker.mcp.lines import EventSplitter, TooLongError
-from services.worker.mcp.messages import Message, NoMessageError, decode_message, encode_answer, encode_cancellation
+from services.worker.mcp.messages import Message, NoMessageError, decode_message, encode_cancellation
 from services.worker.mcp.oauth import TokenSource
-from services.worker.mcp.session import MAX_RESULT_BYTES, ProgressCallback
+from services.worker.mcp.session import DEAF, MAX_RESULT_BYTES, Hearing
 from services.worker.mcp.transport import Exchange, ListChanges, SessionExpiredError
 
 _EVENTS: Final = "text/event-stream"
@@ -136,7 +137,7 @@ class HttpTransport:
 
     async def _response(self, response: aiohttp.ClientResponse, exchange: Exchange, session_id: str | None) -> Message:
         if response.content_type == _EVENTS:
-            found = await self._from_events(response, exchange.headers, exchange.on_progress)
+            found = await self._from_events(response, exchange.headers, exchange.hearing)
             if found is None:
                 raise UpstreamError
             message = found
@@ -157,7 +158,7 @@ class HttpTransport:
             self._renewed = asyncio.Event()
 
     async def _from_events(
-        self, response: aiohttp.ClientResponse, headers: Mapping[str, str], on_progress: ProgressCallback | None = None
+        self, response: aiohttp.ClientResponse, headers: Mapping[str, str], hearing: Hearing = DEAF
     ) -> Message | None:
         """Read until a response comes; None if the stream ends without one."""
         events = EventSplitter(_MAX_BODY_BYTES)
@@ -167,19 +168,25 @@ class HttpTransport:
                     message = self._decoded(event.data)
                     if message.is_response:
                         return message
-                    await self._take(message, headers, on_progress)
+                    await self._take(message, headers, hearing)
         except TooLongError as error:
             raise ResultTooLargeError from error
         return None
 
-    async def _take(self, message: Message, headers: Mapping[str, str], on_progress: ProgressCallback | None) -> None:
+    async def _take(self, message: Message, headers: Mapping[str, str], hearing: Hearing) -> None:
         """Take what is no response."""
         if message.id is not None:
-            await self.notify(encode_answer(message), headers)
-        elif message.method == "notifications/progress" and on_progress is not None:
-            on_progress(bytes(message.params))
+            self._errands.run(self._answer(message, headers, hearing))
+        elif message.method == "notifications/progress" and hearing.progress is not None:
+            hearing.progress(bytes(message.params))
+        elif message.method == "notifications/message" and hearing.log is not None:
+            hearing.log(bytes(message.params))
         else:
             self._list_changes.heed(message)
+
+    async def _answer(self, request: Message, headers: Mapping[str, str], hearing: Hearing) -> None:
+        """Answer a request of the server's; meanwhile its stream is read on."""
+        await self.notify(await answer(request, hearing), headers)
 
     def _decoded(self, data: bytes) -> Message:
         try:

@@ -22,10 +22,11 @@ from services.worker.mcp.keeping import (
 )
 from services.worker.mcp.listening import keep_listening
 from services.worker.mcp.session import (
+    DEAF,
     NOTHING,
+    Hearing,
     ListedCatalogue,
     OpenError,
-    ProgressCallback,
     ServerInfo,
     Session,
     fault_of,
@@ -126,7 +127,7 @@ class SessionKeeper:
         timeout_s: float,
         meta: Mapping[str, Any] = NOTHING,
         headers: Mapping[str, str] = NOTHING,
-        on_progress: ProgressCallback | None = None,
+        hearing: Hearing = DEAF,
     ) -> bytes:
         """Send one request over the session of the moment; see `Session.request`.
 
@@ -140,7 +141,7 @@ class SessionKeeper:
         self._deadlines[call] = self._clock() + timeout_s
         try:
             return await session.request(
-                method, params, timeout_s=timeout_s, meta=meta, headers=headers, on_progress=on_progress
+                method, params, timeout_s=timeout_s, meta=meta, headers=headers, hearing=hearing
             )
         except DeadlineExceededError:
             self._ran_out_at = self._clock()

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from bus_schemas.workers import ServerFault
 from services.runtime.errors import DeadlineExceededError, DeadlinePassedError, UpstreamError, UpstreamRefusedError
+from services.runtime.mirrored_headers import HeaderMap, header_map
 from services.worker.mcp.eras import Era
 from services.worker.mcp.listing import list_catalogue
 from services.worker.mcp.messages import encode_notification, encode_request, outcome
-from services.worker.mcp.mirroring import HeaderMap, header_map, mirrored_headers
-from services.worker.mcp.session import NOTHING, ListedCatalogue, ProgressCallback, ServerInfo, SessionForgottenError
+from services.worker.mcp.mirroring import mirrored_headers
+from services.worker.mcp.session import DEAF, NOTHING, Hearing, ListedCatalogue, ServerInfo, SessionForgottenError
 from services.worker.mcp.transport import Exchange, SessionExpiredError, Transport
 
 log = logging.getLogger(__name__)
@@ -71,17 +72,17 @@ class LiveSession:
         timeout_s: float,
         meta: Mapping[str, Any] = NOTHING,
         headers: Mapping[str, str] = NOTHING,
-        on_progress: ProgressCallback | None = None,
+        hearing: Hearing = DEAF,
     ) -> bytes:
         """See `Session.request`."""
         request_id = next(self._ids)
-        stamped = self._era.meta(meta, None if on_progress is None else request_id)
+        stamped = self._era.meta(meta, None if hearing.progress is None else request_id)
         exchange = Exchange(
             request_id,
             encode_request(request_id, method, params, stamped),
             self._headers(method, params, headers),
             opens_session=method == "initialize",
-            on_progress=on_progress,
+            hearing=hearing,
         )
         try:
             async with asyncio.timeout(timeout_s):

@@ -137,6 +137,17 @@ def encode_cancellation(request_id: int) -> bytes:
     return encode_notification("notifications/cancelled", params)
 
 
+def encode_response(request: Message, answer: bytes) -> bytes:
+    """Return the response to a request of the server's, on one line.
+
+    Args:
+        request: whose id it has.
+        answer: a JSON object with `result` or `error`.
+    """
+    line = answer.replace(b"\n", b" ").replace(b"\r", b" ")
+    return b'{"jsonrpc":"2.0","id":%s,%s' % (msgspec.json.encode(request.id), line.lstrip()[1:])
+
+
 def encode_answer(request: Message) -> bytes:
     """Return our answer to a request of the server's: a ping is answered, anything else we do not do."""
     answer: dict[str, Any] = {"jsonrpc": "2.0", "id": request.id}

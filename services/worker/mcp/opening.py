@@ -1,10 +1,11 @@
 """Opening a session: the transport that the configuration names, and the era that the server speaks."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Final, Literal, Never
+from typing import Any, Final, Literal, Never
 
 from bus_schemas.workers import ServerFault
 from services.runtime.config.connections import Connection
@@ -14,12 +15,12 @@ from services.runtime.errors import (
     UpstreamRefusedError,
 )
 from services.runtime.racing import first_result
-from services.worker.mcp.eras import LegacyEra, ModernEra
+from services.worker.mcp.eras import Era, LegacyEra, ModernEra
 from services.worker.mcp.http import open_http
 from services.worker.mcp.live import LiveSession
 from services.worker.mcp.oauth import TokenSource
 from services.worker.mcp.server_process import START_LIMIT_S, server_process, until_listening
-from services.worker.mcp.session import EraName, OpenError, fault_of
+from services.worker.mcp.session import NOTHING, EraName, OpenError, fault_of
 from services.worker.mcp.sse import open_sse, refuses_post
 from services.worker.mcp.stdio import open_stdio
 from services.worker.mcp.transport import Transport
@@ -27,7 +28,7 @@ from services.worker.mcp.transport import Transport
 SILENCE_LIMIT_S: Final = 10.0
 """How long a server may leave the first greeting unanswered before it is taken for one of the other era."""
 
-_ERAS: Final[dict[EraName, type[ModernEra] | type[LegacyEra]]] = {"modern": ModernEra, "legacy": LegacyEra}
+_ERAS: Final[tuple[EraName, ...]] = ("modern", "legacy")
 
 _AWAY: Final = frozenset({ServerFault.CONNECTION_REFUSED, ServerFault.CONNECTION_TIMEOUT})
 
@@ -70,8 +71,11 @@ class SessionOpener:
             yield session
 
     @asynccontextmanager
-    async def open_another(self) -> AsyncIterator[LiveSession]:
+    async def open_another(self, capabilities: Mapping[str, Any] = NOTHING) -> AsyncIterator[LiveSession]:
         """Open one more session beside that of `open()`, which has started the process if it listens at a URL.
+
+        Args:
+            capabilities: what a server of the handshake era may ask of the one caller of the session.
 
         Raises:
             OpenError: as `open()` does.
@@ -79,13 +83,16 @@ class SessionOpener:
         connection = self._connection
         if connection.url is not None:
             connection = replace(connection, command=())
-        async with self._open(connection) as session:
+        async with self._open(connection, partial(LegacyEra, capabilities)) as session:
             yield session
 
     @asynccontextmanager
-    async def _open(self, connection: Connection) -> AsyncIterator[LiveSession]:
+    async def _open(
+        self, connection: Connection, legacy: Callable[[], LegacyEra] = LegacyEra
+    ) -> AsyncIterator[LiveSession]:
         fault = ServerFault.NOT_RESPONDING
-        for eras, limit_s in self._attempts():
+        for names, limit_s in self._attempts():
+            eras = [ModernEra if name == "modern" else legacy for name in names]
             async with AsyncExitStack() as stack:
                 try:
                     session = await self._session(stack, connection, eras, limit_s)
@@ -117,7 +124,7 @@ class SessionOpener:
         return [(["modern", "legacy"], SILENCE_LIMIT_S), (["legacy", "modern"], START_LIMIT_S)]
 
     async def _session(
-        self, stack: AsyncExitStack, connection: Connection, eras: Sequence[EraName], limit_s: float
+        self, stack: AsyncExitStack, connection: Connection, eras: Sequence[Callable[[], Era]], limit_s: float
     ) -> LiveSession:
         """Return a session; what it stands on is open for as long as `stack` is."""
         if connection.url is None:
@@ -133,7 +140,7 @@ class SessionOpener:
                 may_be_old = self._transport == "auto" and self._required != "modern"
                 if not (may_be_old and await refuses_post(connection, self._tokens)):
                     raise
-        session = await self._over(open_sse(connection, process, self._tokens), stack, ["legacy"], limit_s)
+        session = await self._over(open_sse(connection, process, self._tokens), stack, _without_modern(eras), limit_s)
         self._transport = "sse"
         return session
 
@@ -141,7 +148,7 @@ class SessionOpener:
         self,
         opening: AbstractAsyncContextManager[Transport],
         stack: AsyncExitStack,
-        eras: Sequence[EraName],
+        eras: Sequence[Callable[[], Era]],
         limit_s: float,
     ) -> LiveSession:
         """Return a session over one transport, which is closed with `stack`, or at once if there is none."""
@@ -151,9 +158,9 @@ class SessionOpener:
             await stack.enter_async_context(attempt.pop_all())
             return session
 
-    async def _greeted(self, transport: Transport, eras: Sequence[EraName], limit_s: float) -> LiveSession:
+    async def _greeted(self, transport: Transport, eras: Sequence[Callable[[], Era]], limit_s: float) -> LiveSession:
         for era in eras:
-            session = LiveSession(transport, _ERAS[era](), configured_headers=self._connection.headers.keys())
+            session = LiveSession(transport, era(), configured_headers=self._connection.headers.keys())
             try:
                 await session.greet(limit_s)
             except UpstreamRefusedError as error:
@@ -166,6 +173,10 @@ class SessionOpener:
             else:
                 return session
         raise refusal
+
+
+def _without_modern(eras: Sequence[Callable[[], Era]]) -> Sequence[Callable[[], Era]]:
+    return [era for era in (*eras, LegacyEra) if era is not ModernEra][:1]
 
 
 async def _lost(transport: Transport) -> Never:

@@ -3,16 +3,18 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from services.runtime.errors import QueryError, ResultTooLargeError, UpstreamError
 from services.runtime.outlines import decode_outline
+from services.worker.mcp.answering import answer
 from services.worker.mcp.lines import CutLine
-from services.worker.mcp.messages import Message, NoMessageError, decode_message, encode_answer, id_at_ends, salvage_id
+from services.worker.mcp.messages import Message, NoMessageError, decode_message, id_at_ends, salvage_id
+from services.worker.mcp.session import DEAF, Hearing
 from services.worker.mcp.transport import Exchange, ListChanges
 
 log = logging.getLogger(__name__)
@@ -62,8 +64,8 @@ class PendingExchanges:
             if not response.done():
                 response.set_exception(UpstreamError())
 
-    def take(self, data: bytes) -> bytes | None:
-        """Give a message to whom it is for; return what is to be sent back, if anything is.
+    def take(self, data: bytes) -> Coroutine[Any, Any, bytes] | None:
+        """Give a message to whom it is for; return what comes to be sent back, if anything does.
 
         What is no message is passed over: many servers print to their stdout. A broken response fails its request.
         """
@@ -78,9 +80,11 @@ class PendingExchanges:
         if message.is_response:
             self._resolve(message.id, message)
         elif message.id is not None:
-            return encode_answer(message)
+            return answer(message, self._of_the_one_that_runs())
         elif message.method == "notifications/progress":
             self._progress(message)
+        elif message.method == "notifications/message":
+            self._log(message)
         elif message.method == "notifications/cancelled":
             self._end_subscription(message)
         else:
@@ -120,5 +124,15 @@ class PendingExchanges:
         except msgspec.DecodeError:
             return
         exchange, _ = self._waiting.get(token, (None, None))
-        if exchange is not None and exchange.on_progress is not None:
-            exchange.on_progress(bytes(notification.params))
+        if exchange is not None and exchange.hearing.progress is not None:
+            exchange.hearing.progress(bytes(notification.params))
+
+    def _log(self, notification: Message) -> None:
+        hearing = self._of_the_one_that_runs()
+        if hearing.log is not None:
+            hearing.log(bytes(notification.params))
+
+    def _of_the_one_that_runs(self) -> Hearing:
+        """Who hears what does not say which request it belongs to: where several run, nobody does."""
+        running = [exchange for exchange, _ in self._waiting.values() if not exchange.is_subscription]
+        return running[0].hearing if len(running) == 1 else DEAF

@@ -1,9 +1,9 @@
 """The port: what the worker asks of a live session with one MCP server, whatever its transport and era."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from bus_schemas.workers import ServerFault
 from services.runtime.errors import (
@@ -18,8 +18,28 @@ MAX_RESULT_BYTES = 16 * 2**20
 """A larger result is refused (SPEC §3, `result_too_large`)."""
 
 EraName = Literal["modern", "legacy"]
-ProgressCallback = Callable[[bytes], None]
-"""Takes the `params` object of one progress notification, as the server wrote it; must not block."""
+Take = Callable[[bytes], None]
+"""Takes the `params` object of one notification, as the server wrote it; must not block."""
+
+
+Ask = Callable[[str, bytes], Awaitable[bytes]]
+"""Takes the method and the params of a request of the server's; returns a JSON object with `result` or `error`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """Who hears what a server says while it works on a request."""
+
+    progress: Take | None = None
+    """Each progress notification; the server is asked for them only if somebody takes them."""
+    log: Take | None = None
+    """Each log message that is certain to belong to the request."""
+    ask: Ask | None = None
+    """Answers what the server asks of the client meanwhile; None: nobody does."""
+
+
+DEAF: Final = Hearing()
+"""Nobody does."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -92,7 +112,7 @@ class Session(Protocol):
         timeout_s: float,
         meta: Mapping[str, Any] = NOTHING,
         headers: Mapping[str, str] = NOTHING,
-        on_progress: ProgressCallback | None = None,
+        hearing: Hearing = DEAF,
     ) -> bytes:
         """Send one request; return the result object exactly as the server wrote it.
 
@@ -103,7 +123,7 @@ class Session(Protocol):
             meta: the caller's `_meta` (client capabilities, client info, trace context, …); what the protocol
                 requires and is not in it is filled in. A `progressToken` in it is replaced by our own.
             headers: of the caller, forwarded where the transport has headers.
-            on_progress: is called with each progress notification; asked for only if given.
+            hearing: takes what the server says meanwhile.
 
         Raises:
             NotExecutedError: the request certainly did not reach the server.

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Never
 
@@ -207,5 +207,8 @@ class SseTransport:
                 # Our credentials would go there.
                 raise ValueError("the endpoint is elsewhere")
             self._endpoint.set_result(endpoint)
-        elif event.kind == b"message" and (answer := self._pending.take(event.data)) is not None:
-            self._errands.run(self.notify(answer, {}))
+        elif event.kind == b"message" and (answering := self._pending.take(event.data)) is not None:
+            self._errands.run(self._send_back(answering))
+
+    async def _send_back(self, answering: Awaitable[bytes]) -> None:
+        await self.notify(await answering, {})

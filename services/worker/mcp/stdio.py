@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ from services.runtime.config.connections import Connection
 from services.runtime.errors import NoWorkerError
 from services.runtime.processes import GuardedProcess
 from services.runtime.racing import never
+from services.worker.mcp.errands import Errands
 from services.worker.mcp.lines import CutLine, LineSplitter
 from services.worker.mcp.messages import KEPT_ENDS_BYTES, Message, encode_cancellation
 from services.worker.mcp.pending import MAX_MESSAGE_BYTES, PendingExchanges
@@ -52,6 +53,7 @@ class StdioTransport:
         self._process = process
         self._stdin = process.stdin
         self._pending = PendingExchanges()
+        self._errands = Errands()
         self._listening = asyncio.create_task(self._listen(process.stdout), name="mcp-stdio")
 
     @property
@@ -89,6 +91,7 @@ class StdioTransport:
 
     async def close(self) -> None:
         """End the server's input and give it a moment to leave; whoever still waits gets no answer."""
+        await self._errands.finish()
         self._stdin.close()
         try:
             async with asyncio.timeout(_LEAVE_S):
@@ -109,6 +112,9 @@ class StdioTransport:
             raise NoWorkerError
         self._stdin.write(message + b"\n")
 
+    async def _send_back(self, answering: Awaitable[bytes]) -> None:
+        await self._send(await answering)
+
     async def _listen(self, stdout: asyncio.StreamReader) -> ServerFault:
         lines = LineSplitter(MAX_MESSAGE_BYTES, kept_ends=KEPT_ENDS_BYTES)
         try:
@@ -119,9 +125,8 @@ class StdioTransport:
                             log.warning("the server wrote a line that is too long")
                             return ServerFault.PROTOCOL_ERROR
                         continue
-                    answer = self._pending.take(line)
-                    if answer is not None and not self._stdin.is_closing():
-                        self._stdin.write(answer + b"\n")
+                    if (answering := self._pending.take(line)) is not None:
+                        self._errands.run(self._send_back(answering))
             return ServerFault.PROCESS_EXITED
         finally:
             self._pending.fail()

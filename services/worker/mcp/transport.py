@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from bus_schemas.workers import ServerFault
 from services.worker.mcp.messages import Message
-from services.worker.mcp.session import ProgressCallback
+from services.worker.mcp.session import DEAF, Hearing
 
 LISTS: Final = ("tools", "resources", "prompts")
 """What a server may say has changed; resource templates change with the resources."""
@@ -30,7 +30,7 @@ class Exchange:
     message: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     opens_session: bool = False
-    on_progress: ProgressCallback | None = None
+    hearing: Hearing = DEAF
     is_subscription: bool = False
     """Whether the response is long in coming: until then the server says what has changed."""
     was_sent: bool = False
