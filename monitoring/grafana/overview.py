@@ -154,5 +154,26 @@ OVERVIEW: Final = Dashboard(
                 ),
             ),
         ),
+        Row(
+            "MCP clients",
+            (
+                Panel(
+                    "Requests",
+                    (
+                        Query(
+                            "sum by (era, method) (rate(mcp_client_requests_total[$__rate_interval]))",
+                            "{{method}} ({{era}})",
+                        ),
+                    ),
+                    unit="reqps",
+                    explanation="At /mcp and /servers/<server>/mcp; calls count as queries, too.",
+                ),
+                Panel(
+                    "Streams",
+                    (Query("mcp_client_streams", "{{instance}}"),),
+                    explanation="On which clients listen to changes of the lists.",
+                ),
+            ),
+        ),
     ),
 )

@@ -5,8 +5,10 @@ app         builds everything, in the order in which it opens
 api         HTTP: POST /v1/query → query
 bus_api     NATS: mcp.v1.query → query
 openapi     the document of the HTTP side: the body of a query, the key
+intake      the body of a request that leads to a query, within bounds
+mcp/        HTTP: /mcp and /servers/<server>/mcp, for MCP clients of both eras → query
 lists       HTTP: what there is (servers, tools, resources, prompts) ← catalogue
-query       CENTRAL: answer(), from the body's bytes to the reply's
+query       CENTRAL: answer(), from the body's bytes to the reply's; result(), for mcp/
 observer    what is told of a query once it is over → metrics, query_log, its trace
 metrics     the customer's metrics, and where a query's time went
 query_log   a line of JSON for each query that failed, or more, on stdout

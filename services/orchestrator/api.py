@@ -3,14 +3,14 @@
 import asyncio
 import time
 from collections.abc import Coroutine
-from dataclasses import replace
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from bus_schemas.errors import OF_ADMIN, ErrorCode
-from bus_schemas.queries import MAX_BODY_BYTES, Answer
+from bus_schemas.queries import Answer
 from services.orchestrator.context import Context
+from services.orchestrator.intake import read_json_body, refused
 from services.orchestrator.lists import (
     Lists,
     PromptItem,
@@ -28,15 +28,11 @@ from services.orchestrator.state import state_of
 from services.orchestrator.tracing import trace_context
 from services.orchestrator.writing import HeldResponse
 from services.runtime.auth.principals import Principal
-from services.runtime.errors import QueryError, UnsupportedMediaTypeError
-from services.runtime.http import BodyTimeoutError, read_body
+from services.runtime.errors import QueryError
 from services.runtime.ids import new_id
 from services.runtime.openapi import problems
 
 router = APIRouter(prefix="/v1")
-
-_BODY_TIMEOUT_S: Final = 30.0
-"""As long as a query has that does not say; the largest body needs 35 kB/s for it."""
 
 _EVERYWHERE = (ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN, ErrorCode.MISDIRECTED_REQUEST)
 _NOT_OF_QUERIES = {ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED, *OF_ADMIN}
@@ -78,9 +74,7 @@ async def query(request: Request) -> Response:
         principal = state.authenticate(headers.get("authorization"), headers.keys())
         admission.check()  # the HTTP server drops the body of a query that is refused here
         with admission.holding() as hold:
-            body = await read_body(request, MAX_BODY_BYTES, timeout_s=_BODY_TIMEOUT_S, on_part=hold.add)
-            if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-                raise UnsupportedMediaTypeError
+            body = await read_json_body(request, hold)
             context = Context(
                 request_id,
                 principal,
@@ -92,9 +86,7 @@ async def query(request: Request) -> Response:
             with admission.query():
                 reply = await _while_connected(request, state.queries.answer(body, context))
     except QueryError as error:
-        reply = state.queries.refuse(error, request_id, received_at)
-        if isinstance(error, BodyTimeoutError):
-            reply = replace(reply, headers={**reply.headers, "connection": "close"})
+        return refused(state, error, request_id, received_at)
     if reply is None:
         return Response(status_code=499)  # nobody reads it; the number is nginx's for a client that closed
     return HeldResponse(reply.body, reply.status, {"content-type": reply.content_type, **reply.headers}, admission)

@@ -29,6 +29,9 @@ from services.orchestrator.flushes import obeying_flushes
 from services.orchestrator.idempotency.ledger import open_ledger
 from services.orchestrator.limits import Limits
 from services.orchestrator.lists import Lists
+from services.orchestrator.mcp.api import router as mcp_router
+from services.orchestrator.mcp.metrics import FrontMetrics
+from services.orchestrator.mcp.opening import open_front
 from services.orchestrator.metrics import QueryMetrics
 from services.orchestrator.observer import Observer
 from services.orchestrator.openapi import complete
@@ -78,6 +81,7 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
     cache_metrics = CacheMetrics(registry)
     flow_metrics = FlowMetrics(registry)
     breaker_metrics = BreakerMetrics(registry)
+    front_metrics = FrontMetrics(registry)
     ring = None if settings.keys_file is None else KeyRing(settings.keys_file)
 
     def http_caller(authorization: str | None, header_names: Iterable[str]) -> Principal:
@@ -162,10 +166,20 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
                     misses=lambda: cache_metrics.misses,
                     versions=tallies.told,
                 ),
+                open_front(
+                    bus,
+                    life,
+                    settings,
+                    policy=policy,
+                    catalogue=catalogue,
+                    queries=queries,
+                    admission=admission,
+                    metrics=front_metrics,
+                ) as mcp,
                 serving_bus_queries(api, bus, life, drain_s=settings.drain_timeout_s),
             ):
                 spare_collector()
-                yield {"orchestrator": state, "readiness": lambda: _readiness(bus)}
+                yield {"orchestrator": state, "mcp": mcp, "readiness": lambda: _readiness(bus)}
 
     app = create_service(
         "Busbar",
@@ -176,6 +190,7 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
         description=_DESCRIPTION,
     )
     app.include_router(router)
+    app.include_router(mcp_router)
     complete(app)
     return app
 

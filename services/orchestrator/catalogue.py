@@ -12,6 +12,7 @@ from bus_schemas.queries import Query
 from bus_schemas.workers import Catalogue, Definition, WorkerState
 from services.orchestrator.arguments import ArgumentCheck
 from services.runtime.fleet import Fleet, Worker
+from services.runtime.mirrored_headers import HeaderMap, header_map
 from services.runtime.rollouts import effective_weights
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Tool:
     definition: Definition
     _check: ArgumentCheck | None = None
     _digest: str | None = None
+    _mirrored: HeaderMap | None = None
 
     @property
     def digest(self) -> str:
@@ -39,6 +41,16 @@ class Tool:
         if self._digest is None:
             self._digest = hashlib.sha256(json.dumps(self.definition, sort_keys=True).encode()).hexdigest()
         return self._digest
+
+    @property
+    def mirrored(self) -> HeaderMap:
+        """Which arguments are repeated in HTTP headers; none where the annotations are not what they should be."""
+        if self._mirrored is None:
+            try:
+                self._mirrored = header_map(self.definition.get("inputSchema"))
+            except ValueError:
+                self._mirrored = {}
+        return self._mirrored
 
     def check(self, arguments: dict[str, Any]) -> None:
         """Raises InvalidArgumentsError."""
@@ -105,6 +117,12 @@ class LiveServer:
         """The shares of its live versions that have any, as they are now; they need not add up to 100."""
         return effective_weights(self.rollout(self.name), self.versions, self.first_version)
 
+    @property
+    def listed(self) -> LiveVersion:
+        """The version whose definitions are shown: of those with weight, the heaviest."""
+        weights = self.weights
+        return self.versions[max(weights, key=lambda version: (weights[version], version))]
+
 
 class CatalogueView:
     """The fleet as routing sees it. Serving workers only; of a server without any, draining ones: they still answer."""
@@ -139,6 +157,10 @@ class CatalogueView:
         """The server as it was when it last had a live worker, if it has none now."""
         self.servers()
         return self._gone.get(server)
+
+    def remembered(self) -> Mapping[str, LiveServer]:
+        """Every live server, and those that are gone as they last were."""
+        return {**self.servers(), **self._gone}
 
     def is_known(self, server: str) -> bool:
         """Whether the server was ever announced, and is not withheld."""

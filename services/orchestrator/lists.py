@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from bus_schemas.errors import FieldError
 from bus_schemas.workers import Definition
-from services.orchestrator.catalogue import CatalogueView, LiveVersion
+from services.orchestrator.catalogue import CatalogueView
 from services.runtime.auth.principals import Principal
 from services.runtime.config.policy import Policy
 from services.runtime.errors import InvalidRequestError
@@ -144,22 +144,17 @@ class Lists:
                 )
                 for version in sorted(live.versions)
             ],
-            tools=sum(principal.may_use(name, tool) for tool in self._listed(name).offer.tools),
+            tools=sum(principal.may_use(name, tool) for tool in live.listed.offer.tools),
         )
-
-    def _listed(self, name: str) -> LiveVersion:
-        """The version whose definitions are shown: of those with weight, the heaviest."""
-        live = self._catalogue.servers()[name]
-        weights = live.weights
-        return live.versions[max(weights, key=lambda version: (weights[version], version))]
 
     def _definitions(
         self, kind: Kind, principal: Principal, server: str | None
     ) -> Iterator[tuple[str, str, Definition]]:
-        for name in sorted(self._catalogue.servers()):
+        servers = self._catalogue.servers()
+        for name in sorted(servers):
             if server not in (None, name):
                 continue
-            listed = self._listed(name)
+            listed = servers[name].listed
             offer = listed.offer
             definitions: dict[str, Definition]
             match kind:

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from bus_schemas import envelope
 from bus_schemas.errors import ERRORS, ErrorCode
@@ -43,6 +44,8 @@ from services.runtime.problems import problem_body, problem_headers
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _REPLAYED = {envelope.IDEMPOTENCY_REPLAYED: "true"}
 _STOOD_IN_FOR = frozenset(
     {
@@ -66,8 +69,16 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a query has no result, and the problem that tells its caller so."""
+
+    error: QueryError
+    problem: bytes
+
+
 class QueryService:
-    """Answers queries. Every way in (HTTP, NATS, /mcp) comes through `answer`."""
+    """Answers queries. Every way in comes through `answer` (HTTP, NATS) or, with words of its own, `result` (/mcp)."""
 
     def __init__(
         self,
@@ -91,22 +102,18 @@ class QueryService:
     async def answer(self, body: bytes, context: Context) -> Reply:
         """Return the answer to the query in `body`, or the problem that stands in its way; by its deadline."""
         course = self._observer.begin(context)
-        error_type: str | None = None
         try:
-            reply, error_type = await self._answer(body, context, course)
+            return await self._observed(self._answer(body, context, course), context, course)
         except QueryError as error:
-            error_type = error.code.value
-            reply = self._problem(error, context.request_id, course)
-        except asyncio.CancelledError:
-            error_type = CANCELLED
-            raise
-        except Exception:
-            log.exception("query failed", extra={"id": context.request_id})
-            error_type = InternalError.code.value
-            reply = self._problem(InternalError(), context.request_id, course)
-        finally:
-            self._observer.finished(context, course, error_type)
-        return reply
+            return self._problem(error, context.request_id, course)
+
+    async def result(self, read: ReadQuery, context: Context) -> bytes | Failure:
+        """Return the server's own result, byte for byte and alone, or why there is none; by the query's deadline."""
+        course = self._observer.begin(context)
+        try:
+            return await self._observed(self._result(read, context, course), context, course)
+        except QueryError as error:
+            return Failure(error, self._problem(error, context.request_id, course).body)
 
     def refuse(self, error: QueryError, request_id: str, received_at: float) -> Reply:
         """Return the problem for a query that never gets as far as `answer`."""
@@ -117,11 +124,37 @@ class QueryService:
         """Return the problem in place of an answer that `answer` has counted."""
         return self._problem(error, request_id, Course())
 
+    async def _observed(self, answering: Awaitable[tuple[T, str | None]], context: Context, course: Course) -> T:
+        """Return the answer, and tell the observer how the query ended.
+
+        Raises:
+            QueryError: there is none; whatever else goes wrong is an InternalError.
+        """
+        error_type: str | None = None
+        try:
+            answer, error_type = await answering
+        except QueryError as error:
+            error_type = error.code.value
+            raise
+        except asyncio.CancelledError:
+            error_type = CANCELLED
+            raise
+        except Exception as error:
+            log.exception("query failed", extra={"id": context.request_id})
+            error_type = InternalError.code.value
+            raise InternalError from error
+        finally:
+            self._observer.finished(context, course, error_type)
+        return answer
+
+    async def _result(self, read: ReadQuery, context: Context, course: Course) -> tuple[bytes, str | None]:
+        _begin(course, read.query, context)
+        _, outcome, error_type, _ = await self._outcome(read, context, course)
+        return outcome.result, error_type
+
     async def _answer(self, body: bytes, context: Context, course: Course) -> tuple[Reply, str | None]:
         read = read_query(body)
-        course.query = read.query
-        course.server = read.query.server
-        course.deadline = context.received_at + read.query.timeout_ms / 1000
+        _begin(course, read.query, context)
         if context.idempotency_key is None:
             return await self._run(read, context, course)
         return await self._once(keyed_query(context.idempotency_key, context.principal, read), read, context, course)
@@ -170,6 +203,16 @@ class QueryService:
             return  # nobody could answer it now; perhaps it was answered before
 
     async def _run(self, read: ReadQuery, context: Context, course: Course) -> tuple[Reply, str | None]:
+        live, outcome, error_type, total_s = await self._outcome(read, context, course)
+        reply = Reply(200, _envelope(context.request_id, course, live, outcome, total_s))
+        if len(reply.body) > context.largest_reply_bytes:
+            raise ResultTooLargeError
+        return reply, error_type
+
+    async def _outcome(
+        self, read: ReadQuery, context: Context, course: Course
+    ) -> tuple[LiveVersion, Outcome, str | None, float]:
+        """Return who answered, what, as which error it counts, and how long it took in all, in seconds."""
         with self._limits.admit(context.principal):
             live, outcome = await self._ask_or_stand_in(read, context, course)
         if course.cache is CacheUse.COALESCED:
@@ -177,10 +220,7 @@ class QueryService:
         total_s = time.monotonic() - context.received_at
         self._observer.answered(outcome, total_s)
         has_tool_error = read.query.tool is not None and is_tool_error(outcome.result)
-        reply = Reply(200, _envelope(context.request_id, course, live, outcome, total_s))
-        if len(reply.body) > context.largest_reply_bytes:
-            raise ResultTooLargeError
-        return reply, TOOL_ERROR if has_tool_error else None
+        return live, outcome, TOOL_ERROR if has_tool_error else None, total_s
 
     async def _ask_or_stand_in(self, read: ReadQuery, context: Context, course: Course) -> tuple[LiveVersion, Outcome]:
         """Ask; where nobody can answer, an old answer may stand in. Source: RFC 5861, section 4."""
@@ -250,6 +290,13 @@ class QueryService:
         live = self._catalogue.live(server)
         version = None if live is None else live.versions[live.first_version]
         return is_idempotent(query, self._policy.of(server), version)
+
+
+def _begin(course: Course, query: Query, context: Context) -> None:
+    """Note what is asked, and until when."""
+    course.query = query
+    course.server = query.server
+    course.deadline = context.received_at + query.timeout_ms / 1000
 
 
 def _envelope(request_id: str, course: Course, version: LiveVersion, outcome: Outcome, total_s: float) -> bytes:

@@ -24,10 +24,22 @@ class ReadQuery:
     query: Query
     raw_arguments: bytes
     raw_input_responses: bytes | None
+    raw_meta: bytes | None = None
+    """What an MCP caller's `_meta` tells servers, a JSON object."""
+    raw_completion: bytes | None = None
+    """The params' other members, without braces, where what is wanted are values for an argument of the target."""
 
     def body(self) -> bytes:
         """The call for the worker: native MCP JSON without an id."""
+        method, params = self._request()
+        meta = b"" if self.raw_meta is None else b',"meta":' + self.raw_meta
+        return b'{"method":"%s","params":{%s}%s}' % (method.encode(), b",".join(params), meta)
+
+    def _request(self) -> tuple[str, list[bytes]]:
+        """Return the method, and the members of its params."""
         query = self.query
+        if self.raw_completion is not None:
+            return "completion/complete", [b'"ref":' + _reference(query), self.raw_completion]
         if query.tool is not None:
             method, params = "tools/call", [b'"name":' + _text(query.tool), b'"arguments":' + self.raw_arguments]
         elif query.prompt is not None:
@@ -38,7 +50,7 @@ class ReadQuery:
             params.append(b'"inputResponses":' + self.raw_input_responses)
         if query.request_state is not None:
             params.append(b'"requestState":' + _text(query.request_state))
-        return b'{"method":"%s","params":{%s}}' % (method.encode(), b",".join(params))
+        return method, params
 
 
 def read_query(body: bytes) -> ReadQuery:
@@ -69,6 +81,13 @@ def _check_prompt_arguments(query: Query) -> None:
     wrong = [name for name, value in query.arguments.items() if not isinstance(value, str)]
     if wrong:
         raise InvalidRequestError(errors=[FieldError(pointer=pointer(("arguments", wrong[0])), keyword="type")])
+
+
+def _reference(query: Query) -> bytes:
+    """What a completion is for, in MCP's form."""
+    if query.prompt is not None:
+        return b'{"type":"ref/prompt","name":%s}' % _text(query.prompt)
+    return b'{"type":"ref/resource","uri":%s}' % _text(query.target)
 
 
 def _text(value: str) -> bytes:

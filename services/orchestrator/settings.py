@@ -30,6 +30,12 @@ class OrchestratorSettings(HttpSettings, StoreSettings, TracingSettings):
     breaker_open_s: PositiveFloat = Field(
         default=30, description="How long a breaker that opened lets nothing through; up to a tenth is added."
     )
+    mcp_page_size: PositiveInt = Field(
+        default=500, description="Tools, resources, templates or prompts on a page of a list of /mcp."
+    )
+    mcp_streams: PositiveInt = Field(
+        default=10_000, description="Clients of /mcp at once that listen to changes of the lists."
+    )
     query_log: QueryLogLevel = Field(
         default="errors", description="A line of JSON on stdout: off, for failed queries, slow ones too, or all."
     )

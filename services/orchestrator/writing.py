@@ -27,8 +27,19 @@ class HeldResponse(Response):
         with self._admission.holding() as hold:
             hold.add(len(self.body))
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            rest = memoryview(self.body)
-            while len(rest) > _PIECE_BYTES:
-                await send({"type": "http.response.body", "body": bytes(rest[:_PIECE_BYTES]), "more_body": True})
-                rest = rest[_PIECE_BYTES:]
-            await send({"type": "http.response.body", "body": bytes(rest), "more_body": False})
+            await write_in_pieces(self.body, send)
+
+
+async def write_in_pieces(body: bytes | memoryview, send: Send) -> None:
+    """Write the rest of a body, each piece when the caller has taken those before it."""
+    rest = memoryview(body)
+    while len(rest) > _PIECE_BYTES:
+        await send({"type": "http.response.body", "body": bytes(rest[:_PIECE_BYTES]), "more_body": True})
+        rest = rest[_PIECE_BYTES:]
+    await send({"type": "http.response.body", "body": bytes(rest), "more_body": False})
+
+
+async def until_hung_up(receive: Receive) -> None:
+    """Return when the caller has gone, or has its whole answer."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

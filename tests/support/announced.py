@@ -36,12 +36,18 @@ class AnnouncedFleet:
         *,
         tools: Sequence[Definition] = (),
         resources: Sequence[Definition] = (),
+        templates: Sequence[Definition] = (),
         prompts: Sequence[Definition] = (),
         started_at: float | None = None,
         state: WorkerState = WorkerState.SERVING,
     ) -> WorkerJoined:
         """Announce a new worker; later ones started later, unless the test says when."""
-        offers = Catalogue(tools=list(tools), resources=list(resources), prompts=list(prompts))
+        offers = Catalogue(
+            tools=list(tools),
+            resources=list(resources),
+            resource_templates=list(templates),
+            prompts=list(prompts),
+        )
         joined = WorkerJoined(
             server=server,
             version=version,

@@ -8,7 +8,7 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from services.orchestrator import api
+from services.orchestrator import api, intake
 from services.orchestrator.lists import Lists
 from services.orchestrator.state import OrchestratorState
 from services.runtime.auth.principals import ANONYMOUS
@@ -50,7 +50,7 @@ async def serving(gateway: Gateway) -> AsyncIterator[int]:
 async def test_a_body_that_does_not_come_in_time_is_a_timeout_and_the_end_of_its_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(api, "_BODY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(intake, "_BODY_TIMEOUT_S", 0.2)
     gateway = Gateway()
     with anyio.fail_after(10):
         async with serving(gateway) as port:

@@ -9,6 +9,7 @@ from typing import Any
 
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
+from mcp_types import Completion, CompletionArgument, CompletionContext
 
 
 def build_server(events: Path | None) -> MCPServer:  # noqa: C901
@@ -59,6 +60,13 @@ def build_server(events: Path | None) -> MCPServer:  # noqa: C901
             await ctx.report_progress(number, to, f"step {number}")
         return "counted"
 
+    @server.tool()
+    async def speak(ctx: Context[Any]) -> str:
+        """Log at three levels, then return."""
+        for level in ("debug", "info", "error"):
+            await ctx.log(level, f"{level} words")
+        return "spoken"
+
     steps = asyncio.Semaphore(0)
 
     @server.tool()
@@ -94,6 +102,12 @@ def build_server(events: Path | None) -> MCPServer:  # noqa: C901
     def greeting(name: str) -> str:
         """Greet somebody."""
         return f"Hello, {name}"
+
+    @server.completion()  # type: ignore[no-untyped-call,untyped-decorator]
+    async def complete(reference: Any, argument: CompletionArgument, context: CompletionContext | None) -> Completion:
+        """Say what was asked, as the values."""
+        known = {} if context is None else context.arguments or {}
+        return Completion(values=[reference.type, f"{argument.name}={argument.value}", *sorted(known)])
 
     return server
 

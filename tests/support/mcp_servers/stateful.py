@@ -83,6 +83,12 @@ def build_server() -> MCPServer:
         """Count the caller's roots, for which the SDK asks."""
         return f"{len(found.roots)} roots"
 
+    @server.tool()
+    async def reserve(ctx: Context[Any]) -> str:
+        """Ask the caller during the call, as servers of the handshake era do."""
+        answer = await ctx.session.elicit_form("Which row?", Seat.model_json_schema(), ctx.request_id)
+        return f"{answer.action}: {answer.content}"
+
     return server
 
 

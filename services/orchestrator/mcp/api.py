@@ -1,0 +1,82 @@
+"""HTTP: /mcp, the whole fleet as one MCP server, and /servers/<server>/mcp, one server under its own names → front."""
+
+import time
+from dataclasses import dataclass
+from typing import Never
+
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from services.orchestrator.context import Context
+from services.orchestrator.intake import read_json_body, refused
+from services.orchestrator.mcp.directory import Directory
+from services.orchestrator.mcp.front import Front
+from services.orchestrator.state import OrchestratorState, state_of
+from services.orchestrator.tracing import trace_context
+from services.runtime.auth.principals import Principal
+from services.runtime.errors import ForbiddenError, QueryError, ServerNotFoundError
+from services.runtime.ids import new_id
+
+router = APIRouter(include_in_schema=False)
+"""Not in the OpenAPI document: what is said here is JSON-RPC."""
+
+
+@dataclass(frozen=True, slots=True)
+class McpState:
+    """What these requests find beside `OrchestratorState`; built by `app`, in its lifespan."""
+
+    front: Front
+    directory: Directory
+
+
+@router.api_route("/mcp", methods=["GET", "POST"])
+async def ask_fleet(request: Request) -> Response:
+    return await _ask(request, None)
+
+
+@router.api_route("/servers/{server}/mcp", methods=["GET", "POST"])
+async def ask_server(request: Request, server: str) -> Response:
+    return await _ask(request, server)
+
+
+async def _ask(request: Request, server: str | None) -> Response:
+    state, mcp = state_of(request), _mcp_state_of(request)
+    received_at, request_id = time.monotonic(), new_id()
+    headers = request.headers
+    try:
+        principal = _caller(request, state, mcp, server)
+        context = Context(request_id, principal, received_at, trace_context(headers.getlist), headers.getlist)
+        if request.method == "GET":
+            return mcp.front.stream(server, context) or _not_here()
+        state.admission.check()
+        with state.admission.holding() as hold:
+            body = await read_json_body(request, hold)
+    except QueryError as error:
+        return refused(state, error, request_id, received_at)
+    return await mcp.front.reply(body, server, context)
+
+
+def _not_here() -> Never:
+    """Streams are for sessions of the handshake era."""
+    raise HTTPException(405, headers={"Allow": "POST"})
+
+
+def _caller(request: Request, state: OrchestratorState, mcp: McpState, server: str | None) -> Principal:
+    """Return who asks.
+
+    Raises:
+        UnauthorizedError: no key, or a bad one.
+        ForbiddenError: none for this server.
+        ServerNotFoundError: there is no such server.
+    """
+    principal = state.authenticate(request.headers.get("authorization"), request.headers.keys())
+    if server is not None:
+        if not principal.may_use_server(server):
+            raise ForbiddenError
+        if not mcp.directory.is_known(server):
+            raise ServerNotFoundError
+    return principal
+
+
+def _mcp_state_of(request: Request) -> McpState:
+    state: McpState = request.state.mcp
+    return state
