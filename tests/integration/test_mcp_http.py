@@ -16,7 +16,7 @@ from services.runtime.errors import (
 from services.worker.mcp import client
 from services.worker.mcp.session import OpenError
 from tests.support.http_sessions import ODD_RESULT, call, opened, opener, response
-from tests.support.mcp_servers.raw_http import Handler, Request, raw_server
+from tests.support.mcp_servers.raw_http import DISCOVERED, Handler, Request, raw_server
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.anyio
@@ -276,6 +276,33 @@ async def test_a_server_that_is_not_there_is_told_as_such() -> None:
         async with opener(f"http://127.0.0.1:{free_port()}/mcp").open():
             pass
     assert error.value.fault == "Connection refused"
+
+
+async def test_a_version_that_is_refused_although_the_server_knows_it_is_offered_once_more() -> None:
+    unsupported = (
+        b'{"code":-32022,"message":"Unsupported","data":{"supported":["2026-07-28"],"requested":"2026-07-28"}}'
+    )
+
+    async def refuse_once(request: Request, reader: asyncio.StreamReader) -> None:
+        if len(server.requests) == 1:
+            await request.error(400, unsupported)
+        else:
+            await request.result(DISCOVERED)
+
+    async with raw_server(refuse_once, discovers=False) as server, opener(server.url).open() as session:
+        assert session.server_info.era == "modern"
+    assert [request.json["method"] for request in server.requests] == ["server/discover"] * 2
+
+
+async def test_a_version_that_is_refused_for_others_is_not_offered_again() -> None:
+    async def refuse(request: Request, reader: asyncio.StreamReader) -> None:
+        await request.error(400, b'{"code":-32022,"message":"Unsupported","data":{"supported":["2099-01-01"]}}')
+
+    async with raw_server(refuse, discovers=False) as server:
+        with pytest.raises(OpenError):
+            async with opener(server.url).open():
+                pass
+    assert [request.json["method"] for request in server.requests] == ["server/discover", "initialize"]
 
 
 async def test_a_server_that_is_not_mcp_is_told_as_such() -> None:

@@ -19,6 +19,7 @@ MODERN_VERSION: Final = "2026-07-28"
 LEGACY_VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 CLIENT_INFO: Final = {"name": "busbar", "version": version("busbar")}
 
+_UNSUPPORTED_VERSION: Final = -32022
 _RESERVED: Final = "io.modelcontextprotocol/"
 _SERVER_INFO: Final = _RESERVED + "serverInfo"
 _CLIENT_CAPABILITIES: Final[Mapping[str, Any]] = {
@@ -96,8 +97,14 @@ class ModernEra:
         return {"mcp-protocol-version": MODERN_VERSION}
 
     async def greet(self, caller: Caller, timeout_s: float) -> ServerInfo:
-        """Discover the server."""
-        found = _decode(_Discovered, await caller.request("server/discover", b"{}", timeout_s=timeout_s))
+        """Discover the server; once more if it refuses, as one it does not know, a version that it says it knows."""
+        try:
+            result = await caller.request("server/discover", b"{}", timeout_s=timeout_s)
+        except UpstreamRefusedError as error:
+            if MODERN_VERSION not in _known_instead(error):
+                raise
+            result = await caller.request("server/discover", b"{}", timeout_s=timeout_s)
+        found = _decode(_Discovered, result)
         if MODERN_VERSION not in found.supported_versions:
             raise UpstreamError
         about = found.meta.get(_SERVER_INFO)
@@ -181,6 +188,13 @@ def _decode(kind: type[T], result: bytes) -> T:
         return msgspec.json.decode(result, type=kind)
     except (msgspec.DecodeError, RecursionError) as error:
         raise UpstreamError from error
+
+
+def _known_instead(error: UpstreamRefusedError) -> list[Any]:
+    """Return the versions that a server says it knows, if it refused ours for not knowing it."""
+    told = decode_error(error.mcp_error)
+    known = told.data.get("supported") if told.code == _UNSUPPORTED_VERSION and isinstance(told.data, dict) else None
+    return known if isinstance(known, list) else []
 
 
 def _tells_changes(capability: Any) -> bool:
