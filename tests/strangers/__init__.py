@@ -1,4 +1,4 @@
 """MCP servers that nobody here wrote, behind Busbar; `make strangers` installs them into `.strangers/`.
 
-What `tests/conformance` needs of others comes with them: one lock, one folder.
+What the tests in `tests/conformance` and `tests/clients` need of others comes with them: one lock, one folder.
 """
