@@ -64,11 +64,12 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        url, instance = settings.nats_url.get_secret_value(), new_instance_id()
+        url, credentials = settings.nats_url.get_secret_value(), settings.nats_credentials
+        instance = new_instance_id()
         breaker_words, maintenance_words, rollout_words = BreakerWords(), MaintenanceWords(), RolloutWords()
         async with (
             life,
-            open_bus(url, service="admin", instance=instance, life=life) as bus,
+            open_bus(url, service="admin", instance=instance, life=life, credentials=credentials) as bus,
             open_inbox(bus) as inbox,
             open_fleet(bus, inbox, life) as fleet,
             open_replicas(bus, inbox, life) as replicas,

@@ -10,6 +10,7 @@ rollout       moves traffic from one version to another → rollouts (what the a
 deploy        a new version beside the old one, then its rollout → supervisors (orders over the bus), rollouts
 audit         whether the chain of the audit log holds → runtime.audit_chain
 keys, config  the keys file and busbar.yaml → runtime.auth, runtime.config
+init          the folder of a deployment with containers → deployment/ (what is in it), config_errors
 up            the whole system on one machine → becoming
 orchestrator, health, admin, worker   → becoming: the process turns into the service
 
@@ -17,6 +18,7 @@ location      where the system is: variables, or the state folder of `busbar up`
 http_client   one bounded HTTP request, and its failure in one line
 tables        tables, in text without control characters
 errors        how a command fails: the line on stderr and the exit status
+config_errors how a command tells of a configuration that is wrong
 options       the options that several commands share
 processes     whether a process lives
 """

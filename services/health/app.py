@@ -36,11 +36,14 @@ def create_app(settings: HealthSettings, life: Lifecycle) -> FastAPI:
     monitor = HealthMonitor(policy)
 
     async def watch_fleet(store: Store) -> None:
-        url, instance = settings.nats_url.get_secret_value(), new_instance_id()
+        url, credentials = settings.nats_url.get_secret_value(), settings.nats_credentials
+        instance = new_instance_id()
         breakers, maintenance = BreakerWords(), MaintenanceWords()
         try:
             async with (
-                open_bus(url, service="health", instance=instance, life=life, connect_timeout_s=None) as bus,
+                open_bus(
+                    url, service="health", instance=instance, life=life, credentials=credentials, connect_timeout_s=None
+                ) as bus,
                 open_inbox(bus) as inbox,
                 open_replicas(bus, inbox, life) as replicas,
                 open_roll(bus, inbox, life) as fleet,

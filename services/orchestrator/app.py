@@ -95,11 +95,14 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        url, instance = settings.nats_url.get_secret_value(), new_instance_id()
+        url, credentials = settings.nats_url.get_secret_value(), settings.nats_credentials
+        instance = new_instance_id()
         async with (
             life,
-            open_bus(url, service="orchestrator", instance=instance, life=life) as bus,
-            open_bus(url, service="orchestrator", instance=bulk_instance(instance), life=life) as bulk,
+            open_bus(url, service="orchestrator", instance=instance, life=life, credentials=credentials) as bus,
+            open_bus(
+                url, service="orchestrator", instance=bulk_instance(instance), life=life, credentials=credentials
+            ) as bulk,
             open_inbox(bus, bulk) as inbox,
             open_fleet(bus, inbox, life) as fleet,
             open_store(settings.store_url, life) as store,

@@ -33,4 +33,6 @@ clocks      how long a message was on its way, although the clocks differ
 garbage     what lives as long as the process is out of the garbage collector's way
 outlines    the outermost members of JSON that others wrote, however deep
 settings    what every service's settings share
+credentials with what a service shows NATS who it is → nkeys (NATS's key pairs)
+container_probe  whether the service of a container is ready: its health check
 """

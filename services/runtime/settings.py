@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -13,11 +13,19 @@ from pydantic_settings import (
 )
 from pydantic_settings.sources import NoDecode
 
+from services.runtime.credentials import Credentials
+from services.runtime.nkeys import UserNkey
+
 __all__ = ["CommonSettings", "NoDecode", "Port"]
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 SettingsT = TypeVar("SettingsT", bound="CommonSettings")
+
+
+def _user_seed(text: SecretStr) -> SecretStr:
+    UserNkey(text.get_secret_value())
+    return text
 
 
 class SettingsError(Exception):
@@ -44,7 +52,21 @@ class CommonSettings(BaseSettings):
 
     config: Path = Field(default=Path("busbar.yaml"), description="The configuration file.")
     nats_url: SecretStr = Field(default=SecretStr("nats://127.0.0.1:4222"), description="NATS, several by commas.")
+    nats_nkey: Annotated[SecretStr, AfterValidator(_user_seed)] | None = Field(
+        default=None, description="The seed of the nkey to show NATS who we are; none: what the URL says."
+    )
+    nats_ca_file: FilePath | None = Field(
+        default=None, description="PEM: who signs NATS's certificate; none: whom the machine trusts, with tls:// URLs."
+    )
+    nats_cert_file: FilePath | None = Field(default=None, description="PEM: our certificate, if NATS wants one.")
+    nats_key_file: FilePath | None = Field(default=None, description="PEM: its key, if it is in a file of its own.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Of our own log.")
+
+    @property
+    def nats_credentials(self) -> Credentials:
+        """With what we show NATS who we are, the seed in clear."""
+        seed = self.nats_nkey.get_secret_value() if self.nats_nkey else None
+        return Credentials(seed, self.nats_ca_file, self.nats_cert_file, self.nats_key_file)
 
     @classmethod
     def settings_customise_sources(

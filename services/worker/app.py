@@ -80,7 +80,9 @@ class Worker:
 async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Lifecycle) -> AsyncIterator[Worker]:
     """Open the session first and the bus inside it: the bus closes before the session does."""
     server, version, policy = assignment.server, assignment.version, assignment.policy
-    url, instance = settings.nats_url.get_secret_value(), settings.instance or new_instance_id()
+    url, credentials = settings.nats_url.get_secret_value(), settings.nats_credentials
+    name_on_bus = f"worker.{server}"  # so that permissions can keep the workers of servers apart
+    instance = settings.instance or new_instance_id()
     registry = new_registry()
     log_path = stderr_file(settings.state_dir, server, instance)
     opener = SessionOpener(assignment.connection, era=policy.era, log_path=log_path)
@@ -94,8 +96,10 @@ async def open_worker(assignment: Assignment, settings: WorkerSettings, life: Li
             )
             life.start(callers.end_idle(), name="idle-callers")
         async with (
-            open_bus(url, service="worker", instance=instance, life=life) as bus,
-            open_bus(url, service="worker", instance=bulk_instance(instance), life=life) as bulk,
+            open_bus(url, service=name_on_bus, instance=instance, life=life, credentials=credentials) as bus,
+            open_bus(
+                url, service=name_on_bus, instance=bulk_instance(instance), life=life, credentials=credentials
+            ) as bulk,
             open_returns(bus, bulk) as returns,
             open_tracing(settings, service="worker", instance=instance) as tracer,
         ):

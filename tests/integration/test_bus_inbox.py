@@ -286,3 +286,12 @@ async def test_a_message_without_a_reply_address_gets_no_answer(
             await client.close()
             assert await find_instances(inbox) == [("files", "abc")]
             assert "bus error" not in [record.message for record in caplog.records]
+
+
+async def test_where_a_reply_goes_cannot_be_guessed_from_where_others_went(nats: NatsServer) -> None:
+    """All workers may publish to an orchestrator's inbox. Seen to fail with exchanges that are counted."""
+    async with connected(nats.url) as side:
+        with side.inbox.expect() as first, side.inbox.expect() as second:
+            tokens = [exchange.reply_to.removeprefix(f"{side.bus.inbox_prefix}.r.") for exchange in (first, second)]
+    assert all(len(token) >= 16 and "." not in token for token in tokens)
+    assert tokens[0] != tokens[1]

@@ -202,9 +202,28 @@ async def test_a_drain_whose_fence_is_lost_handles_what_came_and_stays_drained(q
             assert handled == [b"1", b"2", b"3"]
 
 
+def a_server(address: str, *, failed: int = 0) -> Server:
+    return Server(uri=Client._parse_server_uri(f"nats://user:password@{address}"), reconnects=failed)
+
+
 def test_the_server_that_failed_least_is_tried_next() -> None:
-    tried = Server(uri=Client._parse_server_uri("nats://a:1"), reconnects=3)
-    fresh = Server(uri=Client._parse_server_uri("nats://b:1"), reconnects=1)
-    chosen, wait_s = connection._reconnect_with_jitter([tried, fresh], {})
-    assert chosen is fresh
+    often, once = a_server("a:1", failed=3), a_server("b:1", failed=1)
+    chosen, wait_s = connection._next_server("c:1", [often, once])
+    assert chosen is once
+    assert 0.25 <= wait_s <= 0.75
+
+
+def test_another_server_than_the_one_that_was_lost_is_tried_at_once() -> None:
+    """Seen to fail with the wait before every attempt: in the loss of a node a replica was away for half a second."""
+    lost, another = a_server("a:1"), a_server("b:1")
+    for _ in range(20):
+        chosen, wait_s = connection._next_server("a:1", [lost, another])
+        assert chosen is another
+        assert wait_s <= 0.05
+
+
+def test_the_only_server_is_not_hurried() -> None:
+    only = a_server("a:1")
+    chosen, wait_s = connection._next_server("a:1", [only])
+    assert chosen is only
     assert 0.25 <= wait_s <= 0.75

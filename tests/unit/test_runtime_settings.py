@@ -6,7 +6,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from services.runtime.http_settings import HttpSettings
-from services.runtime.settings import CommonSettings
+from services.runtime.nkeys import new_seed
+from services.runtime.settings import CommonSettings, SettingsError, read_settings
 from services.runtime.store_settings import StoreSettings
 
 
@@ -94,3 +95,22 @@ def test_the_stores_url_is_secret_and_an_empty_one_is_none(monkeypatch: pytest.M
     monkeypatch.setenv("BUSBAR_REDIS_URL", "redis://:hunter2@host")
     assert StoreSettings().store_url == "redis://:hunter2@host"
     assert "hunter2" not in f"{StoreSettings()!r}"
+
+
+def test_the_nkey_comes_from_a_file_and_is_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seed = new_seed()
+    (tmp_path / "seed").write_text(f"{seed}\n")
+    monkeypatch.setenv("BUSBAR_NATS_NKEY_FILE", str(tmp_path / "seed"))
+    assert read_settings(CommonSettings).nats_credentials.nkey_seed == seed
+    assert seed not in repr(read_settings(CommonSettings))
+    assert seed not in repr(read_settings(CommonSettings).nats_credentials)
+    (tmp_path / "seed").write_text(seed[:-1])
+    with pytest.raises(SettingsError, match=r"BUSBAR_NATS_NKEY: .*seed of a user") as refused:
+        read_settings(CommonSettings)
+    assert seed[:-1] not in str(refused.value)
+
+
+def test_a_certificate_that_is_not_there_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUSBAR_NATS_CA_FILE", "/nowhere/ca.pem")
+    with pytest.raises(SettingsError, match="BUSBAR_NATS_CA_FILE"):
+        read_settings(CommonSettings)

@@ -1,10 +1,10 @@
 """One subscription for all replies of a process; an exchange may get several, one may be enough."""
 
 import asyncio
+import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from itertools import count
 
 from nats.aio.msg import Msg
 
@@ -64,12 +64,14 @@ class Inbox:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._exchanges: dict[str, Exchange] = {}
-        self._tokens = count(1)
         self._prefix = f"{bus.inbox_prefix}.r."
 
     def expect(self) -> Exchange:
-        """Open an exchange; use it as a context, so that it ends."""
-        token = str(next(self._tokens))
+        """Open an exchange; use it as a context, so that it ends.
+
+        Its token cannot be guessed: who may send replies here at all cannot send them in another's place.
+        """
+        token = secrets.token_hex(8)
         exchange = Exchange(self, token, self._prefix + token)
         self._exchanges[token] = exchange
         return exchange
