@@ -12,6 +12,7 @@ from pathlib import Path
 
 import anyio
 
+from tests.support.image_process import ImageProcess, images_are_wanted
 from tests.support.ports import free_port
 from tests.support.processes import ProcessDiedError, RunningProcess
 
@@ -27,7 +28,7 @@ class LocalServer(ABC):
     def __init__(self, folder: Path) -> None:
         """Take a private `folder` for configuration, data and output; `start()` starts it."""
         self._folder = folder
-        self._process: RunningProcess | None = None
+        self._process: RunningProcess | ImageProcess | None = None
         self.port = free_port()
 
     @property
@@ -47,7 +48,7 @@ class LocalServer(ABC):
             TimeoutError: it said nothing within ten seconds.
         """
         self._configure()
-        self._process = RunningProcess(self._argv(), folder=self._folder, env={})
+        self._process = self._run(self._argv())
         with anyio.fail_after(_START_S):
             while not await self._talks():
                 if self._process.returncode is not None:
@@ -92,10 +93,17 @@ class LocalServer(ABC):
             self._process.end()
 
     @property
-    def _running(self) -> RunningProcess:
+    def _running(self) -> RunningProcess | ImageProcess:
         if self._process is None:
             raise RuntimeError("the server was never started")
         return self._process
+
+    def _run(self, argv: list[str]) -> RunningProcess | ImageProcess:
+        if self._process is not None:
+            self._process.end()  # of a container, its remains
+        if images_are_wanted():
+            return ImageProcess(argv, folder=self._folder)
+        return RunningProcess(argv, folder=self._folder, env={})
 
     def _write(self, name: str, text: str) -> Path:
         path = self._folder / name

@@ -1,0 +1,1 @@
+"""The deployment with containers, for real: docker-compose.prod.yml on a Docker engine."""
