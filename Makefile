@@ -6,13 +6,16 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 # Tests that put load on the whole machine, or start half a hundred processes: nothing else runs beside them.
 ALONE := tests/strangers tests/conformance tests/clients tests/resilience tests/monitoring
+# What is also run against the images of NATS, Valkey and Redis: the suites of the bus and of the store.
+ON_IMAGES := $(addprefix tests/integration/test_,bus_client.py bus_connection.py bus_cluster.py bus_nkeys.py store.py)
 STRANGERS := $(addprefix .strangers/,python/.installed sqlite/.installed node/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev strangers up test check format schemas lock dashboards bench chaos soak clean
+.PHONY: help install install-dev strangers up test test-containers test-images check format schemas lock dashboards \
+	bench bench-containers chaos soak clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## Install everything that runs into .venv
 install-dev: $(INSTALLED_DEV)
@@ -25,9 +28,15 @@ test: $(INSTALLED_DEV) strangers  ## Run all tests (ARGS="-k name" for some)
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest --durations=15 --numprocesses 3 --dist loadfile $(addprefix --ignore ,$(ALONE))
+	@$(BIN)/python -m pytest --durations=15 --numprocesses 3 --dist loadfile $(addprefix --ignore ,$(ALONE) tests/containers)
 	@$(BIN)/python -m pytest --durations=15 $(ALONE)
 endif
+
+test-containers: $(INSTALLED_DEV)  ## Test docker-compose.prod.yml on a Docker engine: answers, security, rolling, TLS
+	@$(BIN)/python -m pytest --durations=15 $(or $(ARGS),tests/containers)
+
+test-images: $(INSTALLED_DEV)  ## Run the suites of bus and store against container images (ARGS=tests/integration: all)
+	@BUSBAR_TEST_IMAGES=1 $(BIN)/python -m pytest --durations=15 $(or $(ARGS),$(ON_IMAGES))
 
 check: $(INSTALLED_DEV)  ## Lint, types, import contracts, generated files
 	@$(BIN)/ruff check .
@@ -49,6 +58,9 @@ dashboards: $(INSTALLED_DEV)  ## Write the Grafana dashboards anew from monitori
 
 bench: $(INSTALLED_DEV)  ## Measure 100, 200 and 1,000 callers at once (docs/load-testing.md)
 	@$(BIN)/python -m tests.bench.concurrency
+
+bench-containers: $(INSTALLED_DEV)  ## Scale, roll, upgrade and break a deployment under load, with the ledger
+	@$(BIN)/python -m tests.containers.rolling $(ARGS)
 
 chaos: $(INSTALLED_DEV)  ## One fault after another under load, with ledgers (ARGS="--short nats-killed" for less)
 	@$(BIN)/python -m tests.chaos $(ARGS)

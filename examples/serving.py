@@ -24,13 +24,18 @@ def options(program: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--port",
         type=_port,
-        help=f"serve streamable HTTP at http://{HOST}:PORT{PATH} (0: any free port); without it, stdio",
+        help=f"serve streamable HTTP at http://HOST:PORT{PATH} (0: any free port); without it, stdio",
+    )
+    parser.add_argument(
+        "--host",
+        default=HOST,
+        help="the address to listen on; anyone who reaches it may call the tools (default: %(default)s)",
     )
     parser.add_argument("--version", default="1.0.0", help="the version the server announces (default: %(default)s)")
     return parser
 
 
-def serve(server: MCPServer, *, port: int | None) -> None:
+def serve(server: MCPServer, *, port: int | None, host: str = HOST) -> None:
     """Serve until stdin ends (stdio) or until SIGTERM or SIGINT, which end the process with status 0.
 
     Over HTTP a stop first answers the calls that are running; the client of a stdio server that
@@ -46,8 +51,8 @@ def serve(server: MCPServer, *, port: int | None) -> None:
         uvicorn.run(
             # Stateless: these servers send nothing of their own accord, so a session would only be one more
             # thing to lose in a restart.
-            server.streamable_http_app(streamable_http_path=PATH, stateless_http=True, host=HOST),
-            host=HOST,
+            server.streamable_http_app(streamable_http_path=PATH, stateless_http=True, host=host),
+            host=host,
             port=port,
             access_log=False,
             timeout_keep_alive=_KEEP_ALIVE_S,

@@ -17,7 +17,7 @@ def main() -> None:
         ensure_database(database)
     except StorageError as error:
         parser.exit(1, f"database_mcp: {error}\n")
-    serve(create_server(database, version=arguments.version), port=arguments.port)
+    serve(create_server(database, version=arguments.version), port=arguments.port, host=arguments.host)
 
 
 if __name__ == "__main__":

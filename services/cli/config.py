@@ -7,7 +7,8 @@ import typer
 from pydantic import BaseModel
 
 from services.cli import rollouts
-from services.cli.errors import DONE, FAILED, CommandError, report
+from services.cli.config_errors import config_failure
+from services.cli.errors import DONE, FAILED, report
 from services.cli.http_client import Reply, ask
 from services.cli.lazy import CommandGroup
 from services.cli.options import AsJson, StateDir
@@ -100,9 +101,7 @@ def public(file: File = None) -> None:
     try:
         text = public_text(file)
     except ConfigError as error:
-        for problem in error.problems[:-1]:
-            report(f"{error.path}: {problem}")
-        raise CommandError(f"{error.path}: {error.problems[-1]}") from None
+        raise config_failure(error) from None
     print(text, end="")
 
 

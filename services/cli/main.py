@@ -27,6 +27,7 @@ class Commands(LazyGroup):
         "cache": Entry("services.cli.cache:app", "Show what the cache holds, or clear it."),
         "audit": Entry("services.cli.audit:app", "Check the log of who changed what."),
         "keys": Entry("services.cli.keys:app", "Add, list and revoke the keys of callers."),
+        "init": Entry("services.cli.init:init", "Make the folder of a deployment with containers, with its secrets."),
         "config": Entry("services.cli.config:app", "Check the configuration, or print what of it is public."),
         "orchestrator": Entry("services.cli.orchestrator:orchestrator", "Run one orchestrator."),
         "worker": Entry("services.cli.worker:worker", "Run one worker in front of one MCP server."),

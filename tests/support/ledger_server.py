@@ -128,12 +128,12 @@ async def _serve_stdio(server: Server[Any]) -> None:
         await server.run(read, write, server.create_initialization_options())
 
 
-async def _serve_http(server: Server[Any], port: int) -> None:
-    listener = socket.create_server(("127.0.0.1", port), backlog=2048)
-    print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)  # noqa: T201 the caller reads it
+async def _serve_http(server: Server[Any], host: str, port: int) -> None:
+    listener = socket.create_server((host, port), backlog=2048)
+    print(f"http://{host}:{listener.getsockname()[1]}/mcp", flush=True)  # noqa: T201 the caller reads it
     config = uvicorn.Config(
         # Not json_response: there the SDK does not cancel the call of a caller that has gone.
-        server.streamable_http_app(),
+        server.streamable_http_app(host=host),
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=_STOP_S,
@@ -144,13 +144,16 @@ async def _serve_http(server: Server[Any], port: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--ledger", type=Path, required=True)
-    parser.add_argument("--port", type=int, help="serve streamable HTTP on 127.0.0.1 in the place of stdio")
+    parser.add_argument("--port", type=int, help="serve streamable HTTP in the place of stdio")
+    parser.add_argument("--host", default="127.0.0.1", help="where; in a container, everywhere")
     parser.add_argument("--name", default="ledger")
     options = parser.parse_args()
     ledger = Ledger(options.ledger)
     server = create_server(options.name, ledger)
     serve: Callable[[], Awaitable[None]] = (
-        (lambda: _serve_stdio(server)) if options.port is None else (lambda: _serve_http(server, options.port))
+        (lambda: _serve_stdio(server))
+        if options.port is None
+        else (lambda: _serve_http(server, options.host, options.port))
     )
     try:
         anyio.run(serve, backend_options={"use_uvloop": True})
