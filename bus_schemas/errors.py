@@ -18,6 +18,7 @@ class ErrorCode(StrEnum):
     INVALID_ARGUMENTS = "invalid_arguments"
     AMBIGUOUS_TOOL = "ambiguous_tool"
     UNAUTHORIZED = "unauthorized"
+    ISSUER_UNAVAILABLE = "issuer_unavailable"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -100,6 +101,13 @@ ERRORS: dict[ErrorCode, ErrorMeaning] = {
     ),
     ErrorCode.UNAUTHORIZED: ErrorMeaning(
         401, "Unauthorized", "A valid key is needed: Authorization: Bearer <key>.", _NO_RETRY, "no"
+    ),
+    ErrorCode.ISSUER_UNAVAILABLE: ErrorMeaning(
+        503,
+        "Issuer unavailable",
+        "Access tokens cannot be checked: their issuer has not been reached. Keys are not affected.",
+        _RETRY,
+        "no",
     ),
     ErrorCode.FORBIDDEN: ErrorMeaning(403, "Forbidden", "This key may not do that.", _NO_RETRY, "no"),
     ErrorCode.NOT_FOUND: ErrorMeaning(404, "Not found", "There is nothing at this path.", _NO_RETRY, "no"),

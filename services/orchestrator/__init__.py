@@ -3,6 +3,7 @@
 settings    what can be set
 app         builds everything, in the order in which it opens
 api         HTTP: POST /v1/query → query
+protected_resource  HTTP: where access tokens come from; told in every 401
 bus_api     NATS: mcp.v1.query → query
 openapi     the document of the HTTP side: the body of a query, the key
 intake      the body of a request that leads to a query, within bounds

@@ -34,15 +34,20 @@ from services.runtime.openapi import problems
 
 router = APIRouter(prefix="/v1")
 
-_EVERYWHERE = (ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN, ErrorCode.MISDIRECTED_REQUEST)
+_EVERYWHERE = (
+    ErrorCode.UNAUTHORIZED,
+    ErrorCode.FORBIDDEN,
+    ErrorCode.MISDIRECTED_REQUEST,
+    ErrorCode.ISSUER_UNAVAILABLE,
+)
 _NOT_OF_QUERIES = {ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED, *OF_ADMIN}
 _OF_QUERIES = problems(*(code for code in ErrorCode if code not in _NOT_OF_QUERIES))
 _OF_LISTS = problems(*_EVERYWHERE, ErrorCode.INVALID_REQUEST, ErrorCode.INTERNAL)
 
 
-def _caller(request: Request) -> Principal:
-    """Who asks. Raises UnauthorizedError, ForbiddenError."""
-    return state_of(request).authenticate(request.headers.get("authorization"), request.headers.keys())
+async def _caller(request: Request) -> Principal:
+    """Who asks. Raises UnauthorizedError, ForbiddenError, IssuerUnavailableError."""
+    return await state_of(request).authenticate(request.headers.get("authorization"), request.headers.keys())
 
 
 def _lists(request: Request) -> Lists:
@@ -71,7 +76,7 @@ async def query(request: Request) -> Response:
     headers = request.headers
     admission = state.admission
     try:
-        principal = state.authenticate(headers.get("authorization"), headers.keys())
+        principal = await state.authenticate(headers.get("authorization"), headers.keys())
         admission.check()  # the HTTP server drops the body of a query that is refused here
         with admission.holding() as hold:
             body = await read_json_body(request, hold)

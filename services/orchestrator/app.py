@@ -1,7 +1,7 @@
 """Builds the orchestrator: everything in the order in which it opens; it closes in reverse."""
 
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from bus_schemas.inboxes import bulk_instance
 from services.orchestrator.admission import Admission
 from services.orchestrator.answers import Answers
-from services.orchestrator.api import router
+from services.orchestrator.api import router as query_router
 from services.orchestrator.attempts import Attempts
 from services.orchestrator.breaker.board import Board
 from services.orchestrator.breaker.events import sharing_breakers
@@ -37,6 +37,7 @@ from services.orchestrator.observer import Observer
 from services.orchestrator.openapi import complete
 from services.orchestrator.pins import Pins
 from services.orchestrator.presence import present
+from services.orchestrator.protected_resource import Challenges, metadata_routes
 from services.orchestrator.query import QueryService
 from services.orchestrator.query_log import open_query_log
 from services.orchestrator.repeating import Repeats
@@ -46,9 +47,10 @@ from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.state import OrchestratorState
 from services.orchestrator.taken_out import TakenOut
 from services.orchestrator.tallies import VersionTallies
-from services.runtime.auth.authentication import anonymous_caller, authenticate
-from services.runtime.auth.principals import BUS, Principal
+from services.runtime.auth.callers import Callers
+from services.runtime.auth.issuer import following_issuer
 from services.runtime.auth.ring import KeyRing
+from services.runtime.auth.tokens import AccessTokens, TokenRules
 from services.runtime.breakers import BreakerWords
 from services.runtime.bus import Bus, open_bus, open_inbox
 from services.runtime.bus.metrics import BusMetrics
@@ -82,16 +84,13 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
     flow_metrics = FlowMetrics(registry)
     breaker_metrics = BreakerMetrics(registry)
     front_metrics = FrontMetrics(registry)
-    ring = None if settings.keys_file is None else KeyRing(settings.keys_file)
-
-    def http_caller(authorization: str | None, header_names: Iterable[str]) -> Principal:
-        anonymous = anonymous_caller(
-            [settings.host], header_names, has_keys_file=ring is not None, setting=settings.anonymous
-        )
-        return authenticate(authorization, ring=ring, without_key=anonymous, scope="query")
-
-    def bus_caller(authorization: str | None) -> Principal:
-        return authenticate(authorization, ring=ring, without_key=BUS, scope="query")
+    rules, issuer = settings.token_rules, settings.issuer()
+    callers = Callers(
+        None if settings.keys_file is None else KeyRing(settings.keys_file),
+        None if rules is None or issuer is None else AccessTokens(rules, issuer),
+        listening=[settings.host],
+        anonymous=settings.anonymous,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
@@ -99,6 +98,7 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
         instance = new_instance_id()
         async with (
             life,
+            following_issuer(issuer, registry, life),
             open_bus(url, service="orchestrator", instance=instance, life=life, credentials=credentials) as bus,
             open_bus(
                 url, service="orchestrator", instance=bulk_instance(instance), life=life, credentials=credentials
@@ -153,8 +153,8 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
                 ledger=ledger,
                 observer=observer,
             )
-            state = OrchestratorState(queries, admission, Lists(policy, catalogue), http_caller)
-            api = BusApi(bus, queries, admission, bus_caller)
+            state = OrchestratorState(queries, admission, Lists(policy, catalogue), callers.over_http)
+            api = BusApi(bus, queries, admission, callers.on_bus)
             async with (
                 following_config(bus, policy, config, instance=instance, service="orchestrator"),
                 obeying_flushes(bus, instance=instance, distrust=cache.distrust),
@@ -192,10 +192,17 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
         names=settings.names,
         description=_DESCRIPTION,
     )
-    app.include_router(router)
-    app.include_router(mcp_router)
-    complete(app)
+    _add_routes(app, rules)
     return app
+
+
+def _add_routes(app: FastAPI, rules: TokenRules | None) -> None:
+    for router in (query_router, mcp_router):
+        app.include_router(router)
+    if rules is not None:
+        app.include_router(metadata_routes(rules))
+        app.add_middleware(Challenges, rules=rules)
+    complete(app)
 
 
 def _readiness(bus: Bus) -> str | None:

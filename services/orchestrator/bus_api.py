@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from bus_schemas import envelope, subjects
@@ -28,7 +28,7 @@ _LONGEST_S = MAX_TIMEOUT_MS / 1000
 _HEADERS_BYTES = 1024
 """More than the headers of an answer take; they count towards the largest message."""
 
-Authenticate = Callable[[str | None], Principal]
+Authenticate = Callable[[str | None], Awaitable[Principal]]
 
 
 class BusApi:
@@ -59,7 +59,7 @@ class BusApi:
         with self._admission.holding() as hold:
             hold.add(len(message.data))
             try:
-                principal = self._authenticate(headers.get(envelope.AUTHORIZATION))
+                principal = await self._authenticate(headers.get(envelope.AUTHORIZATION))
                 if envelope.SENT_AT in headers:
                     # A query counts from when it would have come if the bus had not held it back.
                     received_at = time.monotonic() - self._delay_s(principal, message.reply, headers[envelope.SENT_AT])

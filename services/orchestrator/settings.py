@@ -6,13 +6,14 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from services.orchestrator.query_log import QueryLogLevel
+from services.runtime.auth.oauth_settings import OAuthSettings
 from services.runtime.http_settings import HttpSettings
 from services.runtime.settings import Port
 from services.runtime.store_settings import StoreSettings
 from services.runtime.tracing import TracingSettings
 
 
-class OrchestratorSettings(HttpSettings, StoreSettings, TracingSettings):
+class OrchestratorSettings(HttpSettings, StoreSettings, OAuthSettings, TracingSettings):
     """Read once, at start, from BUSBAR_* variables."""
 
     orchestrator_port: Port = Field(default=8080, description="Port to listen on; 0 takes any free one.")

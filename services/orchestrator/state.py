@@ -1,6 +1,6 @@
 """What a request finds in the running orchestrator: the one place where the lifespan's state gets its type."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -18,8 +18,9 @@ class OrchestratorState:
     queries: QueryService
     admission: Admission
     lists: Lists
-    authenticate: Callable[[str | None, Iterable[str]], Principal]
-    """Takes the Authorization header and the names of all headers; raises UnauthorizedError or ForbiddenError."""
+    authenticate: Callable[[str | None, Iterable[str]], Awaitable[Principal]]
+    """Takes the Authorization header and the names of all headers; raises UnauthorizedError, ForbiddenError or
+    IssuerUnavailableError."""
 
 
 def state_of(request: Request) -> OrchestratorState:

@@ -19,6 +19,7 @@ QueryError
     ├── InvalidJsonError · PayloadTooLargeError · UnsupportedMediaTypeError · InvalidRequestError
     ├── AmbiguousToolError · ServerNotFoundError
     ├── UnauthorizedError · ForbiddenError
+    ├── IssuerUnavailableError  no key is known that access tokens could be checked with
     ├── RateLimitedError       the caller is over its limit
     ├── IdempotencyConflictError     the key was used with another body
     └── IdempotencyUnavailableError  the store of idempotency keys is away or not fit for them
@@ -197,6 +198,12 @@ class UnauthorizedError(RefusedError):
     """There is no key, or not a valid one."""
 
     code = ErrorCode.UNAUTHORIZED
+
+
+class IssuerUnavailableError(RefusedError):
+    """No key of the issuer of access tokens is known: whether a token is a good one cannot be told."""
+
+    code = ErrorCode.ISSUER_UNAVAILABLE
 
 
 class ForbiddenError(RefusedError):

@@ -31,6 +31,7 @@ _ELSEWHERE = {  # each provoked in a test of its own: breakers, maintenance, ide
     ErrorCode.MAINTENANCE,
     ErrorCode.IDEMPOTENCY_CONFLICT,
     ErrorCode.IDEMPOTENCY_UNAVAILABLE,
+    ErrorCode.ISSUER_UNAVAILABLE,  # test_oauth
     ErrorCode.INTERNAL,
 }
 """What only later issues can provoke, what needs a store (test_idempotency.py), and the bug that nobody should be able

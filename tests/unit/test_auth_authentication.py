@@ -62,7 +62,7 @@ def test_nobody_administers_without_a_key(caller: Principal) -> None:
 ALLOWED: dict[str, Any] = {
     "listening": ["127.0.0.1"],
     "header_names": ["host", "accept"],
-    "has_keys_file": False,
+    "knows_callers": False,
     "setting": None,
 }
 
@@ -84,9 +84,9 @@ ALLOWED: dict[str, Any] = {
         ({"header_names": ["x-forwarded-proto"]}, False),
         ({"header_names": ["X-Real-IP"]}, False),
         ({"header_names": ["Via"]}, False),
-        ({"has_keys_file": True}, False),
-        ({"has_keys_file": True, "setting": "loopback"}, True),
-        ({"has_keys_file": True, "setting": "loopback", "listening": ["0.0.0.0"]}, False),
+        ({"knows_callers": True}, False),
+        ({"knows_callers": True, "setting": "loopback"}, True),
+        ({"knows_callers": True, "setting": "loopback", "listening": ["0.0.0.0"]}, False),
         ({"setting": "loopback", "listening": ["0.0.0.0"]}, False),
         ({"setting": "loopback", "header_names": ["via"]}, False),
     ],

@@ -1,7 +1,7 @@
 """The HTTP side of a query: what is told to a caller whose body does not come."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ import pytest
 from services.orchestrator import api, intake
 from services.orchestrator.lists import Lists
 from services.orchestrator.state import OrchestratorState
-from services.runtime.auth.principals import ANONYMOUS
+from services.runtime.auth.principals import ANONYMOUS, Principal
 from services.runtime.http import create_service
 from services.runtime.http_settings import Names
 from services.runtime.lifecycle import Lifecycle
@@ -23,6 +23,10 @@ pytestmark = pytest.mark.anyio
 HEAD = b"POST /v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
 
 
+async def anybody(_authorization: str | None, _header_names: Iterable[str]) -> Principal:
+    return ANONYMOUS
+
+
 @asynccontextmanager
 async def serving(gateway: Gateway) -> AsyncIterator[int]:
     """Serve the gateway over HTTP; yield the port."""
@@ -30,7 +34,7 @@ async def serving(gateway: Gateway) -> AsyncIterator[int]:
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
         nothing = cast("Lists", None)
-        state = OrchestratorState(gateway.queries, gateway.admission, nothing, lambda _authorization, _names: ANONYMOUS)
+        state = OrchestratorState(gateway.queries, gateway.admission, nothing, anybody)
         yield {"orchestrator": state, "readiness": lambda: None}
 
     async def leave() -> None:

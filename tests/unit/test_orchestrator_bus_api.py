@@ -12,7 +12,7 @@ import pytest
 
 from services.orchestrator.bus_api import BusApi
 from services.orchestrator.dispatch import Call
-from services.runtime.auth.principals import BUS
+from services.runtime.auth.principals import BUS, Principal
 from services.runtime.bus import Bus, BusAwayError, BusMessage
 from services.runtime.bus.connection import MessageTooLargeError
 from services.runtime.config.policy import ServerPolicy
@@ -51,8 +51,12 @@ async def replies(
     return bus.published
 
 
+async def anybody(_authorization: str | None) -> Principal:
+    return BUS
+
+
 def bus_api(gateway: Gateway, bus: FakeBus) -> BusApi:
-    return BusApi(cast("Bus", bus), gateway.queries, gateway.admission, lambda _: BUS)
+    return BusApi(cast("Bus", bus), gateway.queries, gateway.admission, anybody)
 
 
 async def take(api: BusApi, headers: dict[str, str] | None = None, *, reply: str = "inbox") -> None:

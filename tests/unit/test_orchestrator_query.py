@@ -26,6 +26,7 @@ from services.orchestrator.dispatch import Call, Dispatcher, NobodyThereError, O
 from services.orchestrator.flow_metrics import FlowMetrics
 from services.orchestrator.idempotency.ledger import IdempotencyLedger
 from services.orchestrator.limits import Limits
+from services.orchestrator.lists import Lists
 from services.orchestrator.metrics import QueryMetrics
 from services.orchestrator.observer import Observer
 from services.orchestrator.pins import Pins, rendezvous
@@ -97,6 +98,7 @@ class Gateway:
         self.givers = Givers()
         self.registry = new_registry()
         policy, catalogue = Policy(servers=policies), CatalogueView(self.announced.fleet)
+        self.lists = Lists(policy, catalogue)
         shelf = Shelf(CacheStore(Store(None), "orchestrator"), L1(time.monotonic), is_bus_up=lambda: True)
         cache = AnswerCache(policy, shelf, CacheMetrics(self.registry))
         flow_metrics = FlowMetrics(self.registry)

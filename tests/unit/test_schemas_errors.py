@@ -29,6 +29,7 @@ TABLE = {
     "result_too_large": (502, False, "maybe"),
     "idempotency_conflict": (422, False, "no"),
     "idempotency_unavailable": (503, True, "no"),
+    "issuer_unavailable": (503, True, "no"),
     "internal": (500, False, "maybe"),
     # Of HTTP alone: unknown paths, methods and hosts.
     "not_found": (404, False, "no"),

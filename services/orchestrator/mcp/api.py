@@ -43,7 +43,7 @@ async def _ask(request: Request, server: str | None) -> Response:
     received_at, request_id = time.monotonic(), new_id()
     headers = request.headers
     try:
-        principal = _caller(request, state, mcp, server)
+        principal = await _caller(request, state, mcp, server)
         context = Context(request_id, principal, received_at, trace_context(headers.getlist), headers.getlist)
         if request.method == "GET":
             return mcp.front.stream(server, context) or _not_here()
@@ -60,15 +60,16 @@ def _not_here() -> Never:
     raise HTTPException(405, headers={"Allow": "POST"})
 
 
-def _caller(request: Request, state: OrchestratorState, mcp: McpState, server: str | None) -> Principal:
+async def _caller(request: Request, state: OrchestratorState, mcp: McpState, server: str | None) -> Principal:
     """Return who asks.
 
     Raises:
         UnauthorizedError: no key, or a bad one.
         ForbiddenError: none for this server.
         ServerNotFoundError: there is no such server.
+        IssuerUnavailableError: a token cannot be checked.
     """
-    principal = state.authenticate(request.headers.get("authorization"), request.headers.keys())
+    principal = await state.authenticate(request.headers.get("authorization"), request.headers.keys())
     if server is not None:
         if not principal.may_use_server(server):
             raise ForbiddenError

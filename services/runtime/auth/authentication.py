@@ -52,9 +52,8 @@ def authenticate(
         if without_key is None or scope not in without_key.scopes:
             raise UnauthorizedError
         return without_key
-    scheme, _, text = authorization.strip().partition(" ")
-    text = text.strip()
-    principal = ring.find(text) if ring is not None and text and scheme.lower() == "bearer" else None
+    text = bearer_text(authorization)
+    principal = ring.find(text) if ring is not None and text else None
     if principal is None:
         raise UnauthorizedError
     if scope not in principal.scopes:
@@ -62,11 +61,17 @@ def authenticate(
     return principal
 
 
+def bearer_text(authorization: str) -> str:
+    """Return the key, or the token, in an authorization header; "" where there is none."""
+    scheme, _, text = authorization.strip().partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else ""
+
+
 def anonymous_caller(
     listening: Iterable[str],
     header_names: Iterable[str],
     *,
-    has_keys_file: bool,
+    knows_callers: bool,
     setting: AnonymousSetting | None,
 ) -> Principal | None:
     """Return `ANONYMOUS` if a request without a key may come in, else None.
@@ -78,10 +83,11 @@ def anonymous_caller(
     Args:
         listening: the addresses (no ports) of all the process's listeners; none at all is not loopback.
         header_names: of the request, in any case.
-        has_keys_file: whether `BUSBAR_KEYS_FILE` is set; whether the file is there does not matter.
+        knows_callers: whether `BUSBAR_KEYS_FILE` or `BUSBAR_OAUTH_ISSUER` is set; whether the file is there, or the
+            issuer can be reached, does not matter.
         setting: of `BUSBAR_ANONYMOUS`.
     """
-    if has_keys_file and setting != "loopback":
+    if knows_callers and setting != "loopback":
         return None
     if not is_loopback_only(listening) or was_forwarded(header_names):
         return None

@@ -11,6 +11,29 @@ Scope = Literal["query", "admin"]
 _NOTHING = re.compile(r"(?!)")
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The right to what matches `tools` of the servers that match `servers`; patterns as a principal's."""
+
+    servers: tuple[str, ...]
+    tools: tuple[str, ...] = ("*",)
+    _servers: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    _tools: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Compiled here, once, since every query and every line of a catalogue asks.
+        object.__setattr__(self, "_servers", _any_of(self.servers))
+        object.__setattr__(self, "_tools", _any_of(self.tools))
+
+    def covers_server(self, server: str) -> bool:
+        """Return whether it is a right to anything of `server`."""
+        return self._servers.match(server) is not None
+
+    def covers(self, server: str, name: str) -> bool:
+        """Return whether it is a right to `name` of `server`."""
+        return self._servers.match(server) is not None and self._tools.match(name) is not None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Principal:
     """One caller and its rights. Patterns are globs: `*`, `?` and `[…]`, in which `*` crosses `/` too."""
@@ -21,21 +44,20 @@ class Principal:
     tools: tuple[str, ...]  # match a tool's or prompt's name, or a resource's URI
     rate_per_s: float | None = None  # None: no limit
     max_in_flight: int | None = None
-    _servers: re.Pattern[str] = field(init=False, repr=False, compare=False)
-    _tools: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    beside: tuple[Grant, ...] = ()
+    """Rights whose servers and tools go together, as the scopes of a token give them."""
+    _grants: tuple[Grant, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # Compiled here, once, since every query and every line of a catalogue asks.
-        object.__setattr__(self, "_servers", _any_of(self.servers))
-        object.__setattr__(self, "_tools", _any_of(self.tools))
+        object.__setattr__(self, "_grants", (Grant(self.servers, self.tools), *self.beside))
 
     def may_use_server(self, server: str) -> bool:
         """Return whether anything of `server` may be used."""
-        return self._servers.match(server) is not None
+        return any(grant.covers_server(server) for grant in self._grants)
 
     def may_use(self, server: str, name: str) -> bool:
         """Return whether the tool or prompt `name`, or the resource at the URI `name`, of `server` may be used."""
-        return self._servers.match(server) is not None and self._tools.match(name) is not None
+        return any(grant.covers(server, name) for grant in self._grants)
 
 
 def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
