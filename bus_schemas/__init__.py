@@ -13,6 +13,7 @@ replicas    what an orchestrator says of itself: heartbeat, left
 cache       what happens to the shared cache: flushed, and its acknowledgement
 breakers    what becomes of breakers: changed, by an orchestrator or an operator; what each orchestrator knows of them
 maintenance which servers an operator has taken out; what each process knows of it
+pins        which definitions of tools an operator accepts; what each process knows of it
 config      reading the configuration anew; the orders of a deploy to the supervisor
 rollouts    which share each version of a server gets; what each process knows of it
 latencies   how long calls took, in buckets that can be added up

@@ -181,6 +181,14 @@ def _channels() -> Document:
             subjects.MAINTENANCE, "Every orchestrator, health and admin service is asked.", "ask_maintenance"
         ),
         "maintenance_reply": _replies("maintenance_told"),
+        "pins_event": _channel(
+            subjects.pins_event(_SERVER),
+            f"Which definitions of a server's tools are accepted; subscribe to `{subjects.PIN_EVENTS}` for all.",
+            "pins_changed",
+        ),
+        "pins_event_reply": _replies("pins_acknowledged"),
+        "pins": _channel(subjects.PINS, "Every orchestrator and admin service is asked.", "ask_pins"),
+        "pins_reply": _replies("pins_told"),
         "discovery": _channel(subjects.service_verb(_VERB), f"{srv} Asks all.", "discover"),
         "discovery_of_server": _channel(
             subjects.service_verb(_VERB, _SERVER), f"{srv} Asks the workers of one server.", "discover"
@@ -400,6 +408,27 @@ def _operations() -> Document:
             "maintenance",
             "Tell what is known; health and admin services do, too.",
             reply=("maintenance_reply", "maintenance_told"),
+        ),
+        "orderPins": _operation(
+            "admin",
+            "send",
+            "pins_event",
+            "Pin the definitions of a server's tools, accept others, or pin nothing any more.",
+            reply=("pins_event_reply", "pins_acknowledged"),
+        ),
+        "followPins": _operation(
+            "orchestrator",
+            "receive",
+            "pins_event",
+            "Neither list nor call a tool whose definition is not accepted, and acknowledge that.",
+            reply=("pins_event_reply", "pins_acknowledged"),
+        ),
+        "tellPins": _operation(
+            "orchestrator",
+            "receive",
+            "pins",
+            "Tell what is known; admin services do, too.",
+            reply=("pins_reply", "pins_told"),
         ),
         **{
             name: _operation("worker", "receive", channel, summary, reply=("discovery_reply", *discovery_replies))

@@ -45,6 +45,7 @@ class ErrorCode(StrEnum):
     VERSION_NOT_FOUND = "version_not_found"
     ROLLOUT_NOT_FOUND = "rollout_not_found"
     ROLLOUT_CONFLICT = "rollout_conflict"
+    PIN_NOT_FOUND = "pin_not_found"
     INTERNAL = "internal"
 
 
@@ -58,6 +59,7 @@ OF_ADMIN = frozenset(
         ErrorCode.VERSION_NOT_FOUND,
         ErrorCode.ROLLOUT_NOT_FOUND,
         ErrorCode.ROLLOUT_CONFLICT,
+        ErrorCode.PIN_NOT_FOUND,
     }
 )
 """The codes that only the admin service tells."""
@@ -177,6 +179,9 @@ ERRORS: dict[ErrorCode, ErrorMeaning] = {
         "or the rollout is not in a state for that.",
         _NO_RETRY,
         "no",
+    ),
+    ErrorCode.PIN_NOT_FOUND: ErrorMeaning(
+        404, "Pin not found", "The definitions of this server's tools are not pinned.", _NO_RETRY, "no"
     ),
     ErrorCode.INTERNAL: ErrorMeaning(500, "Internal error", "A fault of the gateway.", _NO_RETRY, "maybe"),
 }

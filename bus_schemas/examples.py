@@ -15,9 +15,10 @@ from bus_schemas.config import (
     StopVersion,
 )
 from bus_schemas.control import Acknowledged, AnswerAsked, DescribeWorker, DrainWorker, FindState, StateFound
-from bus_schemas.digests import caller_digest, state_digest
+from bus_schemas.digests import caller_digest, definition_digest, state_digest
 from bus_schemas.errors import ERRORS, ErrorCode, FieldError, Problem
 from bus_schemas.maintenance import AskMaintenance, MaintenanceAcknowledged, MaintenanceChanged, MaintenanceTold
+from bus_schemas.pins import AskPins, PinsAcknowledged, PinsChanged, PinsTold
 from bus_schemas.queries import Answer, CacheMode, CacheUse, Query, Timing
 from bus_schemas.replicas import OrchestratorHeartbeat, OrchestratorLeft, VersionCounts
 from bus_schemas.rollouts import AskRollouts, RolloutAcknowledged, RolloutsTold, RolloutWeights
@@ -249,6 +250,18 @@ SERVER_PUT_BACK = MaintenanceChanged(
 MAINTENANCE_ACKNOWLEDGED = MaintenanceAcknowledged(instance=_ORCHESTRATOR)
 ASK_MAINTENANCE = AskMaintenance()
 MAINTENANCE_TOLD = MaintenanceTold(instance=_ORCHESTRATOR, words=[SERVER_TAKEN_OUT])
+
+DEFINITIONS_PINNED = PinsChanged(
+    server=_SERVER,
+    tools={"resolve_product": [definition_digest(CATALOGUE.tools[0])]},
+    epoch=1_705_744_800_000,
+    updated_at=1_705_744_800.25,
+    by=_ADMIN,
+)
+DEFINITIONS_UNPINNED = PinsChanged(server=_SERVER, epoch=1_705_748_400_000, updated_at=1_705_748_400.5, by=_ADMIN)
+PINS_ACKNOWLEDGED = PinsAcknowledged(instance=_ORCHESTRATOR)
+ASK_PINS = AskPins()
+PINS_TOLD = PinsTold(instance=_ORCHESTRATOR, words=[DEFINITIONS_PINNED])
 
 _DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 PREPARE_CONFIG = PrepareConfig()

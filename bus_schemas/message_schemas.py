@@ -68,6 +68,10 @@ _MODELS: dict[str, tuple[BaseModel, ...]] = {
     "maintenance_acknowledged": (examples.MAINTENANCE_ACKNOWLEDGED,),
     "ask_maintenance": (examples.ASK_MAINTENANCE,),
     "maintenance_told": (examples.MAINTENANCE_TOLD,),
+    "pins_changed": (examples.DEFINITIONS_PINNED, examples.DEFINITIONS_UNPINNED),
+    "pins_acknowledged": (examples.PINS_ACKNOWLEDGED,),
+    "ask_pins": (examples.ASK_PINS,),
+    "pins_told": (examples.PINS_TOLD,),
 }
 
 

@@ -20,6 +20,9 @@ SUPERVISOR = "mcp.v1.control.supervisor"
 ROLLOUT_EVENTS = "mcp.v1.event.rollout.*"
 ROLLOUTS = "mcp.v1.control.rollouts"
 """Where whoever follows rollouts is asked what it knows of weights."""
+PIN_EVENTS = "mcp.v1.event.pins.*"
+PINS = "mcp.v1.control.pins"
+"""Where whoever follows pins is asked what it knows."""
 MAINTENANCE_EVENTS = "mcp.v1.event.maintenance.*"
 MAINTENANCE = "mcp.v1.control.maintenance"
 """Where whoever follows maintenance is asked what it knows."""
@@ -71,6 +74,11 @@ def breaker_event(server: str) -> str:
 def rollout_event(server: str) -> str:
     """Where is said which share each version of one server gets."""
     return f"mcp.v1.event.rollout.{server}"
+
+
+def pins_event(server: str) -> str:
+    """Return the subject on which a server's pins are told."""
+    return f"mcp.v1.event.pins.{server}"
 
 
 def maintenance_event(server: str) -> str:

@@ -10,6 +10,8 @@ breakers_api HTTP: GET /v1/breakers, POST /v1/breakers/{server}/isolate and rese
 breakers     what the orchestrators know of breakers, and an operator's orders to all of them
 maintenance_api  HTTP: POST and DELETE /v1/servers/{server}/maintenance → maintenance
 maintenance  how a server is taken out and put back
+pins_api     HTTP: GET /v1/pins, POST and DELETE /v1/pins/{server} → pins
+pins         which definitions of a server's tools are accepted, and which are in quarantine
 known_servers  the servers that can be steered
 telling      how every orchestrator is told something, and what is answered of who has heard it
 bodies       the bodies of requests

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from services.admin import breakers_api, cache_api, config_api, maintenance_api, servers_api, workers_api
+from services.admin import breakers_api, cache_api, config_api, maintenance_api, pins_api, servers_api, workers_api
 from services.admin.access import Access
 from services.admin.audit import Audit
 from services.admin.breakers import BreakerControl
@@ -23,6 +23,7 @@ from services.admin.console.templates import Templates
 from services.admin.console.traffic import Traffic
 from services.admin.known_servers import KnownServers
 from services.admin.maintenance import MaintenanceControl
+from services.admin.pins import PinControl
 from services.admin.reloading import ConfigControl
 from services.admin.rollouts import api as rollouts_api
 from services.admin.rollouts.book import RolloutBook
@@ -41,6 +42,7 @@ from services.runtime.bus.metrics import BusMetrics
 from services.runtime.config.file import config_path, load_policy
 from services.runtime.config.following import following_config
 from services.runtime.config.policy import LivePolicy
+from services.runtime.definition_pins import DefinitionPins
 from services.runtime.fleet import open_fleet
 from services.runtime.http import create_service
 from services.runtime.lifecycle import Lifecycle, new_instance_id
@@ -67,6 +69,7 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
         url, credentials = settings.nats_url.get_secret_value(), settings.nats_credentials
         instance = new_instance_id()
         breaker_words, maintenance_words, rollout_words = BreakerWords(), MaintenanceWords(), RolloutWords()
+        pins = DefinitionPins()
         async with (
             life,
             open_bus(url, service="admin", instance=instance, life=life, credentials=credentials) as bus,
@@ -78,6 +81,7 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
             following_breakers(bus, inbox, breaker_words),
             following(bus, inbox, store, life, maintenance_words, instance=instance),
             following(bus, inbox, store, life, rollout_words, instance=instance),
+            following(bus, inbox, store, life, pins, instance=instance),
         ):
             bus_metrics.watch(bus)
             fleet.on_serving(lambda report: breaker_words.permit_probe(report.server, report.version))
@@ -107,6 +111,7 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
                         workers=workers,
                         breakers=breakers,
                         maintenance=MaintenanceControl(maintenance_words, replicas, store, known, instance=instance),
+                        pins=PinControl(pins, fleet, replicas, store, known, instance=instance),
                         cache=cache,
                         config=ConfigControl(
                             bus, inbox, fleet, replicas, config, has_supervisor=settings.has_supervisor
@@ -128,6 +133,7 @@ def create_app(settings: AdminSettings, life: Lifecycle) -> FastAPI:
         servers_api.router,
         maintenance_api.router,
         workers_api.router,
+        pins_api.router,
         breakers_api.router,
         cache_api.router,
         config_api.router,

@@ -10,6 +10,7 @@ RefusedError                   (runtime.errors) asking again cannot help
 ├── WorkerNotFoundError        no live worker has that id
 ├── VersionNotFoundError       no worker of that version of the server lives
 ├── RolloutNotFoundError       there is no rollout of that id
+├── PinNotFoundError           the definitions of the server's tools are not pinned
 ├── RolloutConflictError       it does not go together with the server's rollouts as they stand
 └── InvalidConfigError         a configuration file is not valid, or not all processes have the same
 """
@@ -58,6 +59,12 @@ class RolloutConflictError(RefusedError):
     """Another one is under way, the version has its queries already, or this one does not take that order now."""
 
     code = ErrorCode.ROLLOUT_CONFLICT
+
+
+class PinNotFoundError(RefusedError):
+    """The definitions of the server's tools are not pinned."""
+
+    code = ErrorCode.PIN_NOT_FOUND
 
 
 class InvalidConfigError(RefusedError):

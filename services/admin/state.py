@@ -12,6 +12,7 @@ from services.admin.breakers import BreakerControl
 from services.admin.cache import CacheControl
 from services.admin.console.console import Console
 from services.admin.maintenance import MaintenanceControl
+from services.admin.pins import PinControl
 from services.admin.reloading import ConfigControl
 from services.admin.rollouts.control import RolloutControl
 from services.admin.servers import Servers
@@ -31,6 +32,7 @@ class AdminState:
     workers: WorkerControl
     breakers: BreakerControl
     maintenance: MaintenanceControl
+    pins: PinControl
     cache: CacheControl
     config: ConfigControl
     rollouts: RolloutControl

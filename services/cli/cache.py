@@ -1,17 +1,16 @@
 """`busbar cache`: what the shared cache holds, and clearing it, through the admin service."""
 
-from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 from urllib.parse import quote
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from bus_schemas.names import server_name
-from services.cli.errors import DONE, FAILED, CommandError, report
-from services.cli.http_client import Reply, ask
+from services.cli.admin_service import admin_service, read_reply
+from services.cli.errors import DONE, FAILED, report
+from services.cli.http_client import ask
 from services.cli.lazy import CommandGroup
-from services.cli.location import Endpoint, find_system
 from services.cli.options import AsJson, StateDir
 from services.cli.tables import print_table
 from services.runtime.text import harmless_json
@@ -19,8 +18,6 @@ from services.runtime.text import harmless_json
 _PATH = "/v1/cache"
 _TIMEOUT_S = 10.0
 _DOT_SEGMENTS = (".", "..")
-
-DocumentT = TypeVar("DocumentT", bound=BaseModel)
 
 
 class _ServerEntries(BaseModel):
@@ -67,8 +64,8 @@ def stats(as_json: AsJson = False, state_dir: StateDir = None) -> None:
 
         busbar cache stats
     """
-    reply = ask(_admin_service(state_dir), "GET", _PATH, timeout_s=_TIMEOUT_S)
-    statistics = _read(_Statistics, reply)
+    reply = ask(admin_service(state_dir), "GET", _PATH, timeout_s=_TIMEOUT_S)
+    statistics = read_reply(_Statistics, reply)
     if as_json:
         print(harmless_json(reply.text))
         return
@@ -105,8 +102,8 @@ def clear(
         busbar cache clear product_metadata_mcp product-aliases://list
     """
     path = _path(server, tool)
-    reply = ask(_admin_service(state_dir), "DELETE", path, timeout_s=_TIMEOUT_S, accepts=frozenset({200, 504}))
-    flush = _read(_Flush, reply)
+    reply = ask(admin_service(state_dir), "DELETE", path, timeout_s=_TIMEOUT_S, accepts=frozenset({200, 504}))
+    flush = read_reply(_Flush, reply)
     if as_json:
         print(harmless_json(reply.text))
     else:
@@ -131,17 +128,3 @@ def _path(server: str | None, tool: str | None) -> str:
     if not tool or tool in _DOT_SEGMENTS:
         raise typer.BadParameter("a tool has a name, and it is neither . nor ..")
     return f"{path}/{quote(tool, safe='')}"
-
-
-def _admin_service(state_dir: Path | None) -> Endpoint:
-    endpoint = find_system(state_dir).admin
-    if endpoint is None:
-        raise CommandError("it is not known where the admin service is: set BUSBAR_ADMIN_URL and BUSBAR_ADMIN_KEY")
-    return endpoint
-
-
-def _read(model: type[DocumentT], reply: Reply) -> DocumentT:
-    try:
-        return model.model_validate(reply.document)
-    except ValidationError:
-        raise CommandError("the admin service does not answer as Busbar does") from None

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel
 
-from services.cli import rollouts
+from services.cli.admin_service import admin_service, read_reply
 from services.cli.config_errors import config_failure
 from services.cli.errors import DONE, FAILED, report
 from services.cli.http_client import Reply, ask
@@ -117,14 +117,14 @@ def reload_all(as_json: AsJson = False, state_dir: StateDir = None) -> int:
 
         busbar config reload
     """
-    admin = rollouts.admin_service(state_dir)
+    admin = admin_service(state_dir)
     accepts = frozenset({200, _REFUSED, 504})
     reply = ask(admin, "POST", "/v1/config/reload", timeout_s=_TIMEOUT_S, accepts=accepts)
     if as_json:
         print(harmless_json(reply.text))
     if reply.status == _REFUSED:
         return _told_mistakes(reply)
-    change = rollouts.read(_Change, reply)
+    change = read_reply(_Change, reply)
     if not as_json:
         for what in ("added", "removed", "changed", "undeployed"):
             if names := getattr(change, what):
@@ -139,7 +139,7 @@ def reload_all(as_json: AsJson = False, state_dir: StateDir = None) -> int:
 
 
 def _told_mistakes(reply: Reply) -> int:
-    for mistake in rollouts.read(_Mistakes, reply).errors:
+    for mistake in read_reply(_Mistakes, reply).errors:
         report(mistake.detail)
     report("nothing was changed")
     return FAILED

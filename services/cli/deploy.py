@@ -12,6 +12,7 @@ from bus_schemas.config import DeploymentAnswer, DeployServer, StopAnswer, StopV
 from bus_schemas.names import server_name
 from bus_schemas.workers import WorkerState
 from services.cli import rollouts
+from services.cli.admin_service import admin_service, read_reply
 from services.cli.errors import FAILED, CommandError, report
 from services.cli.http_client import ask
 from services.cli.location import Endpoint, find_system
@@ -71,7 +72,7 @@ def deploy(  # noqa: PLR0917  typer reads the options from the signature
     nats_url = find_system(state_dir).nats_url
     if nats_url is None:
         raise CommandError("it is not known where the supervisor is: set BUSBAR_NATS_URL, or --state-dir")
-    admin = rollouts.admin_service(state_dir)
+    admin = admin_service(state_dir)
     rollouts.every(admin)  # a wrong key, or nobody there, is told before anything is started
     started: DeploymentAnswer | None = None
     try:
@@ -146,7 +147,7 @@ def _wait_serving(admin: Endpoint, server: str, started: DeploymentAnswer, ready
 
 def _serving(admin: Endpoint, server: str, version: str | None) -> int:
     """Return how many workers of a version serve."""
-    listed = rollouts.read(WorkerList, ask(admin, "GET", "/v1/workers", timeout_s=_TIMEOUT_S)).workers
+    listed = read_reply(WorkerList, ask(admin, "GET", "/v1/workers", timeout_s=_TIMEOUT_S)).workers
     return sum((one.server, one.version, one.state) == (server, version, WorkerState.SERVING) for one in listed)
 
 

@@ -26,6 +26,7 @@ class Commands(LazyGroup):
         "rollout": Entry("services.cli.rollout:app", "Move a server's traffic from one version to another, in steps."),
         "cache": Entry("services.cli.cache:app", "Show what the cache holds, or clear it."),
         "audit": Entry("services.cli.audit:app", "Check the log of who changed what."),
+        "pins": Entry("services.cli.pins:app", "Pin the definitions of tools, and accept others."),
         "keys": Entry("services.cli.keys:app", "Add, list and revoke the keys of callers."),
         "init": Entry("services.cli.init:init", "Make the folder of a deployment with containers, with its secrets."),
         "config": Entry("services.cli.config:app", "Check the configuration, or print what of it is public."),

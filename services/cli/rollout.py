@@ -6,6 +6,7 @@ import typer
 
 from bus_schemas.names import semantic_version, server_name
 from services.cli import rollouts
+from services.cli.admin_service import admin_service
 from services.cli.errors import DONE
 from services.cli.lazy import CommandGroup
 from services.cli.options import AsJson, StateDir
@@ -72,7 +73,7 @@ def start(  # noqa: PLR0917  typer reads the options from the signature
         min_requests=min_requests,
         require_traffic=require_traffic,
     )
-    admin = rollouts.admin_service(state_dir)
+    admin = admin_service(state_dir)
     started = rollouts.start(admin, order)
     if watching:
         return watch(admin, started, as_json=as_json)
@@ -87,7 +88,7 @@ def list_all(as_json: AsJson = False, state_dir: StateDir = None) -> None:
 
         busbar rollout list
     """
-    known = rollouts.every(rollouts.admin_service(state_dir))
+    known = rollouts.every(admin_service(state_dir))
     if as_json:
         print(json_text({"rollouts": [one.model_dump(mode="json") for one in known]}))
     elif known:
@@ -110,7 +111,7 @@ def show(name: Name, watching: Watch = False, as_json: AsJson = False, state_dir
 
         busbar rollout show product_metadata_mcp --watch
     """
-    admin = rollouts.admin_service(state_dir)
+    admin = admin_service(state_dir)
     found = rollouts.find(admin, name)
     if watching:
         return watch(admin, found, as_json=as_json)
@@ -166,7 +167,7 @@ def rollback(name: Name, as_json: AsJson = False, state_dir: StateDir = None) ->
 
 
 def _order(name: str, verb: str, *, watching: bool = False, as_json: bool, state_dir: StateDir) -> int:
-    admin = rollouts.admin_service(state_dir)
+    admin = admin_service(state_dir)
     after = rollouts.command(admin, rollouts.find(admin, name).id, verb)
     return watch(admin, after, as_json=as_json) if watching else _print(after, as_json=as_json)
 

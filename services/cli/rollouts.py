@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import quote
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from services.cli.admin_service import read_reply
 from services.cli.errors import CommandError, ProblemError
-from services.cli.http_client import Reply, ask
-from services.cli.location import Endpoint, find_system
+from services.cli.http_client import ask
+from services.cli.location import Endpoint
 
 COMPLETED: Final = "completed"
 _OVER: Final = frozenset({COMPLETED, "rolled_back", "failed"})
@@ -83,18 +83,6 @@ class _Rollouts(BaseModel):
     rollouts: list[Rollout]
 
 
-def admin_service(state_dir: Path | None) -> Endpoint:
-    """Return where the admin service is.
-
-    Raises:
-        CommandError: that is not known.
-    """
-    endpoint = find_system(state_dir).admin
-    if endpoint is None:
-        raise CommandError("it is not known where the admin service is: set BUSBAR_ADMIN_URL and BUSBAR_ADMIN_KEY")
-    return endpoint
-
-
 def rollout_order(
     server: str,
     version: str,
@@ -135,12 +123,12 @@ def start(admin: Endpoint, order: dict[str, Any]) -> Rollout:
     Raises:
         CommandError: it is refused, or the admin service does not answer.
     """
-    return read(Rollout, ask(admin, "POST", _PATH, body=order, timeout_s=_TIMEOUT_S, accepts=frozenset({201})))
+    return read_reply(Rollout, ask(admin, "POST", _PATH, body=order, timeout_s=_TIMEOUT_S, accepts=frozenset({201})))
 
 
 def every(admin: Endpoint) -> list[Rollout]:
     """Return all that are known."""
-    return read(_Rollouts, ask(admin, "GET", _PATH, timeout_s=_TIMEOUT_S)).rollouts
+    return read_reply(_Rollouts, ask(admin, "GET", _PATH, timeout_s=_TIMEOUT_S)).rollouts
 
 
 def find(admin: Endpoint, name: str) -> Rollout:
@@ -157,14 +145,14 @@ def find(admin: Endpoint, name: str) -> Rollout:
 
 def get(admin: Endpoint, rollout_id: str) -> Rollout:
     """Return one rollout as it is now."""
-    return read(Rollout, ask(admin, "GET", f"{_PATH}/{quote(rollout_id, safe='')}", timeout_s=_TIMEOUT_S))
+    return read_reply(Rollout, ask(admin, "GET", f"{_PATH}/{quote(rollout_id, safe='')}", timeout_s=_TIMEOUT_S))
 
 
 def command(admin: Endpoint, rollout_id: str, verb: str) -> Rollout:
     """Order `pause`, `resume`, `promote` or `rollback`; return the rollout after that."""
     path = f"{_PATH}/{quote(rollout_id, safe='')}/{verb}"
     accepts = frozenset({200, 202})
-    return read(Rollout, ask(admin, "POST", path, timeout_s=_TIMEOUT_S, accepts=accepts))
+    return read_reply(Rollout, ask(admin, "POST", path, timeout_s=_TIMEOUT_S, accepts=accepts))
 
 
 def follow(admin: Endpoint, rollout: Rollout) -> Iterator[Rollout]:
@@ -187,18 +175,6 @@ def follow(admin: Endpoint, rollout: Rollout) -> Iterator[Rollout]:
             continue
         heard_at = time.monotonic()
         yield rollout
-
-
-def read(model: type[DocumentT], reply: Reply) -> DocumentT:
-    """Return the answer of the admin service.
-
-    Raises:
-        CommandError: it is another than Busbar's.
-    """
-    try:
-        return model.model_validate(reply.document)
-    except ValidationError:
-        raise CommandError("the admin service does not answer as Busbar does") from None
 
 
 def _shares(steps: str) -> list[int]:

@@ -22,6 +22,7 @@ writing     an HTTP answer counts as held until its caller has taken it
 flow_metrics  what is in flight, held and sent again
 routing     which servers may answer, in which order (pure)
 catalogue   what live workers offer, by server and version
+quarantine  how many tools' definitions are not those that were pinned
 arguments   a tool's input schema, compiled once
 schema_cost how much work a schema can make (pure)
 taken_out   servers that an operator has taken out are not asked

@@ -23,6 +23,7 @@ from services.runtime.errors import (
     NotExecutedError,
     NoWorkerError,
     OverloadedError,
+    ToolNotFoundError,
 )
 
 
@@ -74,11 +75,14 @@ class Answers:
         Where that call is lost, another worker of the version is asked if `Repeats` lets it.
 
         Raises:
+            ToolNotFoundError: the tool's definition is not accepted.
             InvalidArgumentsError: they do not fit the tool's schema.
             OverloadedError: too many wait for the server's answers.
             CircuitOpenError: the version's breaker lets no call through.
             QueryError: as `Dispatcher.call` does.
         """
+        if version.offer.quarantines(read.query):
+            raise ToolNotFoundError
         if read.query.tool is not None and (tool := version.offer.tools.get(read.query.tool)) is not None:
             tool.check(read.query.arguments)
         course.server = version.server
@@ -143,6 +147,8 @@ class Answers:
 
     async def recall(self, version: LiveVersion, read: ReadQuery, context: Context, course: Course) -> Outcome | None:
         """Return the answer that is kept of a version that cannot be called now; None: there is no fresh one."""
+        if version.offer.quarantines(read.query):
+            return None
         forwarded = self._forwarded(version, context)
         outcome = await self._cache.recall(Question(read.query, version, context.principal, forwarded), course)
         if outcome is not None:

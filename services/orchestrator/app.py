@@ -38,6 +38,7 @@ from services.orchestrator.openapi import complete
 from services.orchestrator.pins import Pins
 from services.orchestrator.presence import present
 from services.orchestrator.protected_resource import Challenges, metadata_routes
+from services.orchestrator.quarantine import QuarantineMetrics
 from services.orchestrator.query import QueryService
 from services.orchestrator.query_log import open_query_log
 from services.orchestrator.repeating import Repeats
@@ -57,6 +58,7 @@ from services.runtime.bus.metrics import BusMetrics
 from services.runtime.config.file import config_path, load_policy
 from services.runtime.config.following import following_config
 from services.runtime.config.policy import LivePolicy
+from services.runtime.definition_pins import DefinitionPins
 from services.runtime.fleet import open_fleet
 from services.runtime.garbage import spare_collector
 from services.runtime.http import create_service
@@ -117,9 +119,10 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
             )
             cache = AnswerCache(policy, shelf, cache_metrics)
             cache_metrics.watch(memory_bytes=lambda: l1.bytes, is_store_up=lambda: not store.is_away)
-            rollouts = RolloutWords()
+            rollouts, maintenance, pins = RolloutWords(), MaintenanceWords(), DefinitionPins()
             RolloutMetrics(registry, rollouts)
-            catalogue = CatalogueView(fleet, withheld=lambda: policy.removed, rollout=rollouts.weights)
+            catalogue = CatalogueView(fleet, withheld=lambda: policy.removed, rollout=rollouts.weights, pins=pins)
+            QuarantineMetrics(registry, policy, catalogue)
             tallies = VersionTallies(catalogue, rollouts)
             policy.on_change(catalogue.refresh)
             metrics = QueryMetrics(registry, policy.servers, connected=lambda: len(catalogue.servers()))
@@ -137,7 +140,6 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
             answers = Answers(
                 policy, cache, board, dispatcher, repeats=repeats, admission=admission, counting=tallies.counting
             )
-            maintenance = MaintenanceWords()
             queries = QueryService(
                 policy,
                 catalogue,
@@ -161,6 +163,7 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
                 sharing_breakers(bus, inbox, life, board, words, instance=instance),
                 following(bus, inbox, store, life, maintenance, instance=instance, acknowledges=True),
                 following(bus, inbox, store, life, rollouts, instance=instance, acknowledges=True),
+                following(bus, inbox, store, life, pins, instance=instance, acknowledges=True),
                 present(
                     bus,
                     life,

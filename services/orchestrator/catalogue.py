@@ -1,21 +1,24 @@
 """What live workers offer, by server and version: derived from the fleet, in memory, anew only when it changed."""
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from bus_schemas.digests import definition_digest
 from bus_schemas.queries import Query
 from bus_schemas.workers import Catalogue, Definition, WorkerState
 from services.orchestrator.arguments import ArgumentCheck
+from services.runtime.definition_pins import Accepted, DefinitionPins, quarantined
 from services.runtime.fleet import Fleet, Worker
 from services.runtime.mirrored_headers import HeaderMap, header_map
 from services.runtime.rollouts import effective_weights
 
 log = logging.getLogger(__name__)
+
+_NEVER = (-1, -1)
+_Key = tuple[int, str | None]
 
 RolloutOf = Callable[[str], Mapping[str, float]]
 """Gives the weights that rollouts have set for a server, by version; none where there never was a rollout."""
@@ -39,7 +42,7 @@ class Tool:
     def digest(self) -> str:
         """By what a definition is told from another: its SHA-256, in hex."""
         if self._digest is None:
-            self._digest = hashlib.sha256(json.dumps(self.definition, sort_keys=True).encode()).hexdigest()
+            self._digest = definition_digest(self.definition)
         return self._digest
 
     @property
@@ -64,12 +67,23 @@ class Tool:
 class Offer:
     """What one catalogue holds, by name. Versions and workers that announce the same catalogue share one."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        accepted: Accepted | None = None,
+        *,
+        quarantined_elsewhere: frozenset[str] = frozenset(),
+    ) -> None:
+        """Take what is announced, the definitions that its tools may have (None: any), and what to leave out, too."""
         self.catalogue = catalogue
+        self.accepted = accepted
+        self.quarantined = quarantined(accepted, catalogue.tools) | quarantined_elsewhere
+        """Tools whose definitions are not accepted: for callers there are no such tools."""
 
     @cached_property
     def tools(self) -> Mapping[str, Tool]:
-        return {str(tool.get("name")): Tool(tool) for tool in self.catalogue.tools}
+        named = ((str(tool.get("name")), tool) for tool in self.catalogue.tools)
+        return {name: Tool(tool) for name, tool in named if name not in self.quarantined}
 
     @cached_property
     def prompts(self) -> Mapping[str, Definition]:
@@ -86,6 +100,10 @@ class Offer:
         if query.prompt is not None:
             return query.prompt in self.prompts
         return query.resource in self.resources
+
+    def quarantines(self, query: Query) -> bool:
+        """Whether the query is for a tool whose definition is not accepted."""
+        return query.tool is not None and query.tool in self.quarantined
 
 
 @dataclass(slots=True)
@@ -118,6 +136,11 @@ class LiveServer:
         return effective_weights(self.rollout(self.name), self.versions, self.first_version)
 
     @property
+    def quarantined(self) -> frozenset[str]:
+        """The tools whose definitions are not accepted, of any version."""
+        return frozenset().union(*(live.offer.quarantined for live in self.versions.values()))
+
+    @property
     def listed(self) -> LiveVersion:
         """The version whose definitions are shown: of those with weight, the heaviest."""
         weights = self.weights
@@ -128,25 +151,32 @@ class CatalogueView:
     """The fleet as routing sees it. Serving workers only; of a server without any, draining ones: they still answer."""
 
     def __init__(
-        self, fleet: Fleet, *, withheld: Callable[[], Collection[str]] = tuple, rollout: RolloutOf = no_rollout
+        self,
+        fleet: Fleet,
+        *,
+        withheld: Callable[[], Collection[str]] = tuple,
+        rollout: RolloutOf = no_rollout,
+        pins: DefinitionPins | None = None,
     ) -> None:
-        """Take the fleet, which servers are not to be seen whoever announces them (see `refresh`), and the weights."""
+        """Take the fleet, which servers are not to be seen whoever announces them (see `refresh`), weights and pins."""
         self._fleet = fleet
         self._rollout = rollout
         self._withheld = withheld
-        self._revision = -1
+        self._pins = DefinitionPins() if pins is None else pins
+        self._revision = _NEVER
         self._servers: dict[str, LiveServer] = {}
         self._gone: dict[str, LiveServer] = {}
-        self._offers: dict[int, Offer] = {}
+        self._offers: dict[_Key, Offer] = {}
 
     def refresh(self) -> None:
         """Look again which servers are withheld."""
-        self._revision = -1
+        self._revision = _NEVER
 
     def servers(self) -> Mapping[str, LiveServer]:
         """Every server with a live worker whose catalogue is known."""
-        if self._revision != self._fleet.revision:
-            self._revision = self._fleet.revision
+        revision = (self._fleet.revision, self._pins.revision)
+        if self._revision != revision:
+            self._revision = revision
             self._rebuild()
         return self._servers
 
@@ -176,7 +206,7 @@ class CatalogueView:
 
     def _rebuild(self) -> None:
         servers: dict[str, LiveServer] = {}
-        used: dict[int, Offer] = {}
+        used: dict[_Key, Offer] = {}
         self._enter_all(WorkerState.SERVING, servers, used)
         last_resort: dict[str, LiveServer] = {}
         self._enter_all(WorkerState.DRAINING, last_resort, used)
@@ -184,21 +214,42 @@ class CatalogueView:
         servers = {name: live for name, live in {**last_resort, **servers}.items() if name not in withheld}
         former = {**self._gone, **self._servers}
         self._gone = {name: gone for name, gone in former.items() if name not in servers and name not in withheld}
+        for gone in self._gone.values():
+            self._hold_against_pins(gone)
+        self._tell_quarantine(servers)
         self._servers, self._offers = servers, used
 
-    def _enter_all(self, state: WorkerState, servers: dict[str, LiveServer], used: dict[int, Offer]) -> None:
+    def _hold_against_pins(self, gone: LiveServer) -> None:
+        """What the cache has of a tool is not told either, once its definition is not accepted."""
+        accepted = self._pins.of(gone.name)
+        for version in gone.versions.values():
+            if version.offer.accepted is not accepted:
+                version.offer = Offer(version.offer.catalogue, accepted)
+
+    def _tell_quarantine(self, servers: Mapping[str, LiveServer]) -> None:
+        for name, live in servers.items():
+            before = self._servers.get(name)
+            known = frozenset() if before is None else before.quarantined
+            if live.quarantined - known:
+                log.warning(
+                    "definitions of tools are not accepted", extra={"server": name, "tools": len(live.quarantined)}
+                )
+
+    def _enter_all(self, state: WorkerState, servers: dict[str, LiveServer], used: dict[_Key, Offer]) -> None:
         for worker in self._fleet.workers():
             if worker.report.state is state and (offer := self._offer(worker, used)) is not None:
                 _enter(servers, worker, offer, self._rollout)
 
-    def _offer(self, worker: Worker, used: dict[int, Offer]) -> Offer | None:
+    def _offer(self, worker: Worker, used: dict[_Key, Offer]) -> Offer | None:
         catalogue = self._fleet.catalogue(worker)
         if catalogue is None:
             return None
-        key = id(catalogue)  # the fleet holds one object per distinct catalogue
+        accepted = self._pins.of(worker.report.server)
+        # The fleet holds one object per distinct catalogue; what a server may offer of it is its own matter.
+        key = id(catalogue), None if accepted is None else worker.report.server
         offer = used.get(key) or self._offers.get(key)
-        if offer is None or offer.catalogue is not catalogue:
-            offer = Offer(catalogue)
+        if offer is None or offer.catalogue is not catalogue or offer.accepted is not accepted:
+            offer = Offer(catalogue, accepted)
         used[key] = offer
         return offer
 
@@ -215,5 +266,8 @@ def _enter(servers: dict[str, LiveServer], worker: Worker, offer: Offer, rollout
     live = server.versions.get(report.version)
     if live is None:
         live = server.versions[report.version] = LiveVersion(report.server, report.version, offer, report.started_at)
+    if not offer.quarantined <= live.offer.quarantined:  # of whichever worker gets the call
+        both = live.offer.quarantined | offer.quarantined
+        live.offer = Offer(live.offer.catalogue, live.offer.accepted, quarantined_elsewhere=both)
     live.first_started_at = min(live.first_started_at, report.started_at)
     live.instances.append(report.instance)

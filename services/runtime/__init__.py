@@ -8,6 +8,7 @@ breakers    what orchestrators and the operator say of circuit breakers: the new
 words       what was said of each server: the newest word on each, told by peers and retained in the store
 maintenance which servers an operator has taken out → words
 rollouts    which share each version of a server gets → words
+definition_pins  which definitions of tools an operator accepts → words
 replicas    the orchestrators there are, and how all of them are told something
 store/      the shared Redis or Valkey, which may be away at any time
 errors      what can go wrong with a query

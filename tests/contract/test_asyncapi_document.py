@@ -72,7 +72,7 @@ def test_every_reference_leads_somewhere() -> None:
 
 def test_every_subject_has_a_channel() -> None:
     expected = {subjects.QUERY, subjects.CACHE_EVENTS, subjects.BREAKERS, subjects.ROLLOUTS, subjects.MAINTENANCE}
-    expected |= {subjects.CONFIG, subjects.WORKER_CONFIG, subjects.SUPERVISOR, subjects.CLIENT_EVENTS}
+    expected |= {subjects.CONFIG, subjects.WORKER_CONFIG, subjects.SUPERVISOR, subjects.CLIENT_EVENTS, subjects.PINS}
     for name, build in inspect.getmembers(subjects, inspect.isfunction):
         if build.__module__ == subjects.__name__ and name not in ("call_queue", "service_verb"):
             parameters = inspect.signature(build).parameters

@@ -44,6 +44,7 @@ from bus_schemas.control import Acknowledged, StateFound, decode_order
 from bus_schemas.envelope import Message
 from bus_schemas.errors import FieldError, Problem
 from bus_schemas.maintenance import AskMaintenance, MaintenanceAcknowledged, MaintenanceChanged, MaintenanceTold
+from bus_schemas.pins import AskPins, PinsAcknowledged, PinsChanged, PinsTold
 from bus_schemas.queries import Answer, Query, Timing
 from bus_schemas.replicas import VersionCounts, decode_orchestrator_event
 from bus_schemas.rollouts import AskRollouts, RolloutAcknowledged, RolloutsTold, RolloutWeights
@@ -124,6 +125,11 @@ SAMPLES: dict[str, Sample] = {
     "maintenance_acknowledged": Sample(
         examples.MAINTENANCE_ACKNOWLEDGED, from_json(MaintenanceAcknowledged.model_validate_json)
     ),
+    "definitions_pinned": Sample(examples.DEFINITIONS_PINNED, from_json(PinsChanged.model_validate_json)),
+    "definitions_unpinned": Sample(examples.DEFINITIONS_UNPINNED, from_json(PinsChanged.model_validate_json)),
+    "pins_acknowledged": Sample(examples.PINS_ACKNOWLEDGED, from_json(PinsAcknowledged.model_validate_json)),
+    "ask_pins": Sample(examples.ASK_PINS, from_json(AskPins.model_validate_json)),
+    "pins_told": Sample(examples.PINS_TOLD, from_json(PinsTold.model_validate_json)),
     "ask_maintenance": Sample(examples.ASK_MAINTENANCE, from_json(AskMaintenance.model_validate_json)),
     "maintenance_told": Sample(examples.MAINTENANCE_TOLD, from_json(MaintenanceTold.model_validate_json)),
 }

@@ -73,6 +73,11 @@ class AnnouncedFleet:
         report = worker.model_dump(exclude={"event", "offers"})
         await self._say(WorkerHeartbeat(**{**report, "state": state, "fault": fault, "restarts": restarts}))
 
+    async def hold(self, worker: WorkerJoined, *callers: str) -> None:
+        """Let it say that it holds sessions of these callers, by their digests."""
+        report = worker.model_dump(exclude={"event", "offers"})
+        await self._say(WorkerHeartbeat(**{**report, "callers": list(callers)}))
+
     async def drain(self, worker: WorkerJoined) -> None:
         """Let it say that it drains."""
         await self._say(WorkerDraining(server=worker.server, version=worker.version, instance=worker.instance))

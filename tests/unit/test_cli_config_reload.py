@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.cli import config, rollouts
+from services.cli import config
 from services.cli.http_client import Reply
 from services.cli.location import Endpoint
 from services.cli.main import main
@@ -22,7 +22,7 @@ Answer = Callable[..., str]
 def answer(monkeypatch: pytest.MonkeyPatch) -> Answer:
     """Let the admin service answer so."""
     endpoint = Endpoint("admin service", ["http://127.0.0.1:1"], "key")
-    monkeypatch.setattr(rollouts, "admin_service", lambda _: endpoint)
+    monkeypatch.setattr(config, "admin_service", lambda _: endpoint)
 
     def answer(status: int, document: dict[str, Any]) -> str:
         def ask(_: Endpoint, method: str, path: str, *, timeout_s: float, accepts: frozenset[int]) -> Reply:

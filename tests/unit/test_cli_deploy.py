@@ -7,7 +7,7 @@ import pytest
 
 from bus_schemas.config import DeploymentAnswer, DeployServer, StopAnswer, StopOutcome, StopVersion
 from bus_schemas.envelope import Message
-from services.cli import deploy, rollouts
+from services.cli import admin_service, deploy, rollouts
 from services.cli.errors import CommandError, ProblemError
 from services.cli.http_client import Reply
 from services.cli.location import Endpoint, System
@@ -72,7 +72,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     one = Stage()
     system = System(orchestrator=None, health=None, admin=ADMIN, nats_url="nats://127.0.0.1:1")
     monkeypatch.setattr(deploy, "find_system", lambda _: system)
-    monkeypatch.setattr(rollouts, "find_system", lambda _: system)
+    monkeypatch.setattr(admin_service, "find_system", lambda _: system)
     monkeypatch.setattr(deploy, "order_supervisor", one.order)
     monkeypatch.setattr(deploy, "ask", one.ask)
     monkeypatch.setattr(rollouts, "start", lambda *_: one.start())

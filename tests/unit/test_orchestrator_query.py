@@ -37,6 +37,7 @@ from services.orchestrator.taken_out import TakenOut
 from services.runtime.auth.principals import ANONYMOUS, Principal
 from services.runtime.breakers import BreakerWords
 from services.runtime.config.policy import Policy, ServerPolicy, ToolPolicy
+from services.runtime.definition_pins import DefinitionPins
 from services.runtime.errors import (
     DeadlineExceededError,
     NoWorkerError,
@@ -97,7 +98,9 @@ class Gateway:
         self.workers = Workers()
         self.givers = Givers()
         self.registry = new_registry()
-        policy, catalogue = Policy(servers=policies), CatalogueView(self.announced.fleet)
+        policy, self.pins = Policy(servers=policies), DefinitionPins()
+        self.policy = policy
+        self.catalogue = catalogue = CatalogueView(self.announced.fleet, pins=self.pins)
         self.lists = Lists(policy, catalogue)
         shelf = Shelf(CacheStore(Store(None), "orchestrator"), L1(time.monotonic), is_bus_up=lambda: True)
         cache = AnswerCache(policy, shelf, CacheMetrics(self.registry))

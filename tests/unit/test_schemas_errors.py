@@ -44,6 +44,7 @@ TABLE = {
     "version_not_found": (404, False, "no"),
     "rollout_not_found": (404, False, "no"),
     "rollout_conflict": (409, False, "no"),
+    "pin_not_found": (404, False, "no"),
 }
 """SPEC §3, row by row: status, retryable, executed."""
 

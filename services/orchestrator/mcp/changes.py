@@ -122,7 +122,7 @@ def _lists(offer: Offer | None) -> Mapping[ListKind, list[object]]:
         return {kind: [] for kind in LIST_KINDS}
     catalogue = offer.catalogue
     return {
-        "tools": list(catalogue.tools),
+        "tools": [tool.definition for tool in offer.tools.values()],
         "resources": [*catalogue.resources, *catalogue.resource_templates],
         "prompts": list(catalogue.prompts),
     }
