@@ -35,6 +35,7 @@ class ErrorCode(StrEnum):
     UPSTREAM_REFUSED = "upstream_refused"
     UPSTREAM_ERROR = "upstream_error"
     RESULT_TOO_LARGE = "result_too_large"
+    TOOL_ERROR = "tool_error"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     IDEMPOTENCY_UNAVAILABLE = "idempotency_unavailable"
     INVALID_CONFIG = "invalid_config"
@@ -146,6 +147,9 @@ ERRORS: dict[ErrorCode, ErrorMeaning] = {
     ),
     ErrorCode.RESULT_TOO_LARGE: ErrorMeaning(
         502, "Result too large", "The result is larger than can be delivered.", _NO_RETRY, "maybe"
+    ),
+    ErrorCode.TOOL_ERROR: ErrorMeaning(
+        422, "Tool error", "The tool says that it failed, or asks something back; see content.", _NO_RETRY, "maybe"
     ),
     ErrorCode.IDEMPOTENCY_CONFLICT: ErrorMeaning(
         422, "Idempotency conflict", "This Idempotency-Key was used with another body.", _NO_RETRY, "no"

@@ -9,6 +9,9 @@ openapi     the document of the HTTP side: the body of a query, the key
 intake      the body of a request that leads to a query, within bounds
 mcp/        HTTP: /mcp and /servers/<server>/mcp, for MCP clients of both eras → query
 lists       HTTP: what there is (servers, tools, resources, prompts) ← catalogue
+tools_api   HTTP: one server's tools as plain HTTP, and their OpenAPI document
+plain       arguments → a query; its reply → what the tool gives (pure)
+tool_document  definitions of tools → an OpenAPI document (pure)
 query       CENTRAL: answer(), from the body's bytes to the reply's; result(), for mcp/
 observer    what is told of a query once it is over → metrics, query_log, its trace
 metrics     the customer's metrics, and where a query's time went

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
-from typing import Annotated, Any
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -34,18 +34,20 @@ from services.runtime.openapi import problems
 
 router = APIRouter(prefix="/v1")
 
+T = TypeVar("T")
+
 _EVERYWHERE = (
     ErrorCode.UNAUTHORIZED,
     ErrorCode.FORBIDDEN,
     ErrorCode.MISDIRECTED_REQUEST,
     ErrorCode.ISSUER_UNAVAILABLE,
 )
-_NOT_OF_QUERIES = {ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED, *OF_ADMIN}
-_OF_QUERIES = problems(*(code for code in ErrorCode if code not in _NOT_OF_QUERIES))
+_NOT_OF_QUERIES = {ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED, ErrorCode.TOOL_ERROR, *OF_ADMIN}
+OF_QUERIES = tuple(code for code in ErrorCode if code not in _NOT_OF_QUERIES)
 _OF_LISTS = problems(*_EVERYWHERE, ErrorCode.INVALID_REQUEST, ErrorCode.INTERNAL)
 
 
-async def _caller(request: Request) -> Principal:
+async def caller(request: Request) -> Principal:
     """Who asks. Raises UnauthorizedError, ForbiddenError, IssuerUnavailableError."""
     return await state_of(request).authenticate(request.headers.get("authorization"), request.headers.keys())
 
@@ -54,7 +56,7 @@ def _lists(request: Request) -> Lists:
     return state_of(request).lists
 
 
-Caller = Annotated[Principal, Depends(_caller)]
+Caller = Annotated[Principal, Depends(caller)]
 ListsOf = Annotated[Lists, Depends(_lists)]
 Wanted = Annotated[Selection, Query()]
 
@@ -66,10 +68,29 @@ Wanted = Annotated[Selection, Query()]
     description="The result is the MCP server's own result object, unchanged. A tool that answers `isError: true` "
     "is a successful query.",
     response_model=None,
-    responses={200: {"model": Answer, "description": "The server's answer"}, **_OF_QUERIES},
+    responses={200: {"model": Answer, "description": "The server's answer"}, **problems(*OF_QUERIES)},
     openapi_extra={"requestBody": QUERY_BODY, "parameters": [IDEMPOTENCY_PARAMETER]},
 )
 async def query(request: Request) -> Response:
+    return await ask(request)
+
+
+def _as_it_is(part: T) -> T:
+    return part
+
+
+async def ask(
+    request: Request,
+    query_of: Callable[[bytes], bytes] = _as_it_is,
+    told: Callable[[Reply], Reply] = _as_it_is,
+) -> Response:
+    """Answer the query that a request makes.
+
+    Args:
+        request: has a JSON body.
+        query_of: gives the query for the body; may raise a QueryError.
+        told: gives what the caller is told for the reply.
+    """
     state = state_of(request)
     received_at = time.monotonic()
     request_id = new_id()
@@ -79,7 +100,7 @@ async def query(request: Request) -> Response:
         principal = await state.authenticate(headers.get("authorization"), headers.keys())
         admission.check()  # the HTTP server drops the body of a query that is refused here
         with admission.holding() as hold:
-            body = await read_json_body(request, hold)
+            body = query_of(await read_json_body(request, hold))
             context = Context(
                 request_id,
                 principal,
@@ -94,6 +115,7 @@ async def query(request: Request) -> Response:
         return refused(state, error, request_id, received_at)
     if reply is None:
         return Response(status_code=499)  # nobody reads it; the number is nginx's for a client that closed
+    reply = told(reply)
     return HeldResponse(reply.body, reply.status, {"content-type": reply.content_type, **reply.headers}, admission)
 
 

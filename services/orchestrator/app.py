@@ -48,6 +48,7 @@ from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.state import OrchestratorState
 from services.orchestrator.taken_out import TakenOut
 from services.orchestrator.tallies import VersionTallies
+from services.orchestrator.tools_api import router as tools_router
 from services.runtime.auth.callers import Callers
 from services.runtime.auth.issuer import following_issuer
 from services.runtime.auth.ring import KeyRing
@@ -200,7 +201,7 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
 
 
 def _add_routes(app: FastAPI, rules: TokenRules | None) -> None:
-    for router in (query_router, mcp_router):
+    for router in (query_router, tools_router, mcp_router):
         app.include_router(router)
     if rules is not None:
         app.include_router(metadata_routes(rules))

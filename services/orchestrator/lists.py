@@ -1,7 +1,7 @@
 """What there is, from the catalogue in memory: as much of it as the caller may use."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -11,7 +11,7 @@ from bus_schemas.workers import Definition
 from services.orchestrator.catalogue import CatalogueView
 from services.runtime.auth.principals import Principal
 from services.runtime.config.policy import Policy
-from services.runtime.errors import InvalidRequestError
+from services.runtime.errors import ForbiddenError, InvalidRequestError, NoWorkerError, ServerNotFoundError
 
 Kind = Literal["tool", "resource", "prompt"]
 
@@ -126,6 +126,26 @@ class Lists:
                 return page, _encode_cursor(page[-1][0], str(page[-1][2].get(key)))
             page.append((name, version, definition))
         return page, None
+
+    def tools_of(self, server: str, principal: Principal) -> tuple[str, Mapping[str, Definition]]:
+        """Return the version of a server whose tools are listed, and those that the caller may use, by name.
+
+        Raises:
+            ForbiddenError: the caller may use nothing of it.
+            ServerNotFoundError: it is neither configured nor was it ever announced.
+            NoWorkerError: it is away, and nobody knows its tools.
+        """
+        if not principal.may_use_server(server):
+            raise ForbiddenError
+        if server not in self._policy.servers and not self._catalogue.is_known(server):
+            raise ServerNotFoundError
+        live = self._catalogue.live(server) or self._catalogue.former(server)
+        if live is None:
+            raise NoWorkerError
+        tools = live.listed.offer.tools
+        return live.listed.version, {
+            name: tool.definition for name, tool in tools.items() if principal.may_use(server, name)
+        }
 
     def _server(self, name: str, principal: Principal) -> ListedServer:
         live = self._catalogue.live(name)

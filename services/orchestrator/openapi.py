@@ -28,6 +28,6 @@ def complete(app: FastAPI) -> None:
     define(document, Query, "validation")
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, operations in document["paths"].items():
-        if path.startswith("/v1/"):
+        if path.startswith(("/v1/", "/servers/")):
             for operation in operations.values():
                 operation["security"] = [{"key": []}]

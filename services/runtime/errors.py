@@ -16,6 +16,7 @@ QueryError
 └── RefusedError               asking again cannot help
     ├── UpstreamRefusedError   the server answered with a JSON-RPC error
     ├── ResultTooLargeError    the result is over the cap
+    ├── ToolFailedError        the tool says that it failed: for callers who take no results of MCP
     ├── InvalidJsonError · PayloadTooLargeError · UnsupportedMediaTypeError · InvalidRequestError
     ├── AmbiguousToolError · ServerNotFoundError
     ├── UnauthorizedError · ForbiddenError
@@ -156,6 +157,12 @@ class ResultTooLargeError(RefusedError):
     """The result is over the cap."""
 
     code = ErrorCode.RESULT_TOO_LARGE
+
+
+class ToolFailedError(RefusedError):
+    """The tool says that it failed, or asks something back. Callers of MCP get that as the result that it is."""
+
+    code = ErrorCode.TOOL_ERROR
 
 
 class InvalidJsonError(RefusedError):

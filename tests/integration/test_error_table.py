@@ -26,12 +26,13 @@ EDGES: tuple[Edge, ...] = ("http", "bus")
 
 REFUSAL = b'{"code":-32099, "message":"no \xc3\xbc","data":{"x":[1.0,10000000000000000000000]},"vendor":true}'
 _BROKEN_TOOLS = ("cut", "garbage", "status", "other_id", "no_object", "refuse")
-_ELSEWHERE = {  # each provoked in a test of its own: breakers, maintenance, idempotency
+_ELSEWHERE = {  # each provoked in a test of its own: breakers, maintenance, idempotency, tokens, plain HTTP
     ErrorCode.CIRCUIT_OPEN,
     ErrorCode.MAINTENANCE,
     ErrorCode.IDEMPOTENCY_CONFLICT,
     ErrorCode.IDEMPOTENCY_UNAVAILABLE,
-    ErrorCode.ISSUER_UNAVAILABLE,  # test_oauth
+    ErrorCode.ISSUER_UNAVAILABLE,
+    ErrorCode.TOOL_ERROR,
     ErrorCode.INTERNAL,
 }
 """What only later issues can provoke, what needs a store (test_idempotency.py), and the bug that nobody should be able

@@ -31,6 +31,8 @@ TABLE = {
     "idempotency_unavailable": (503, True, "no"),
     "issuer_unavailable": (503, True, "no"),
     "internal": (500, False, "maybe"),
+    # Of tools as plain HTTP alone: elsewhere it is a result.
+    "tool_error": (422, False, "maybe"),
     # Of HTTP alone: unknown paths, methods and hosts.
     "not_found": (404, False, "no"),
     "method_not_allowed": (405, False, "no"),
