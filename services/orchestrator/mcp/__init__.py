@@ -12,6 +12,8 @@ legacy        the handshake era: sessions whose id is all there is of them → r
 client_events what clients of that era say beside their requests, which may concern any orchestrator
 input_required  what a server wants to know is asked of clients that do not know `input_required`
 requests      what both eras know → lists, calls
+searching     `?tools=search`: two tools in place of all, one that finds and one that calls → tool_index
+tool_index    which tools are meant by some words (pure)
 lists         pages of tools, resources, templates and prompts, from the catalogue in memory → directory
 calls         a request → a query → its result, or failures
 directory     whom a name or a URI belongs to, and what is listed of everybody → names, uri_templates

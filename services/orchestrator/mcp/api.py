@@ -6,6 +6,7 @@ from typing import Never
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
+from bus_schemas.errors import FieldError
 from services.orchestrator.context import Context
 from services.orchestrator.intake import read_json_body, refused
 from services.orchestrator.mcp.directory import Directory
@@ -13,7 +14,7 @@ from services.orchestrator.mcp.front import Front
 from services.orchestrator.state import OrchestratorState, state_of
 from services.orchestrator.tracing import trace_context
 from services.runtime.auth.principals import Principal
-from services.runtime.errors import ForbiddenError, QueryError, ServerNotFoundError
+from services.runtime.errors import ForbiddenError, InvalidRequestError, QueryError, ServerNotFoundError
 from services.runtime.ids import new_id
 
 router = APIRouter(include_in_schema=False)
@@ -25,6 +26,8 @@ class McpState:
     """What these requests find beside `OrchestratorState`; built by `app`, in its lifespan."""
 
     front: Front
+    searching: Front
+    """Of those who would rather search for tools than be listed all of them."""
     directory: Directory
 
 
@@ -44,15 +47,27 @@ async def _ask(request: Request, server: str | None) -> Response:
     headers = request.headers
     try:
         principal = await _caller(request, state, mcp, server)
+        front = _front(request, mcp)
         context = Context(request_id, principal, received_at, trace_context(headers.getlist), headers.getlist)
         if request.method == "GET":
-            return mcp.front.stream(server, context) or _not_here()
+            return front.stream(server, context) or _not_here()
         state.admission.check()
         with state.admission.holding() as hold:
             body = await read_json_body(request, hold)
     except QueryError as error:
         return refused(state, error, request_id, received_at)
-    return await mcp.front.reply(body, server, context)
+    return await front.reply(body, server, context)
+
+
+def _front(request: Request, mcp: McpState) -> Front:
+    """Return the one that the address asks for: `?tools=search`, or all of them. Raises InvalidRequestError."""
+    match request.query_params.get("tools"):
+        case None | "all":
+            return mcp.front
+        case "search":
+            return mcp.searching
+        case _:
+            raise InvalidRequestError(errors=[FieldError(pointer="/tools", keyword="enum")])
 
 
 def _not_here() -> Never:

@@ -76,6 +76,10 @@ class Directory:
         parts = split_name(shared)
         return Target(*parts) if parts is not None and self.is_known(parts[0]) else None
 
+    def called(self, server: str, name: str) -> str | None:
+        """Return what a tool or a prompt is called in `/mcp`; None: it has no name there."""
+        return _shared(self._current(), "tools", server, name)
+
     def tool(self, server: str | None, name: str) -> Tool | None:
         """Return a tool of a live server, by its own name, or, without `server`, by that in `/mcp`."""
         target = self.named(name) if server is None else Target(server, name)

@@ -16,6 +16,7 @@ from services.orchestrator.mcp.lists import McpLists
 from services.orchestrator.mcp.metrics import FrontMetrics
 from services.orchestrator.mcp.modern import ModernFront
 from services.orchestrator.mcp.requests import Requests
+from services.orchestrator.mcp.searching import SearchingRequests
 from services.orchestrator.mcp.sessions import Seal, shared_secret
 from services.orchestrator.query import QueryService
 from services.orchestrator.settings import OrchestratorSettings
@@ -43,7 +44,12 @@ async def open_front(
         metrics.watch(streams=lambda: changes.listeners)
         directory = Directory(policy, catalogue)
         lists = McpLists(directory, page_size=settings.mcp_page_size)
-        requests = Requests(directory, lists, Calls(policy, directory, queries, admission))
+        calls = Calls(policy, directory, queries, admission)
         seal = Seal(shared_secret(settings.nats_url.get_secret_value()))
-        legacy = LegacyFront(seal, directory, requests, clients)
-        yield McpState(Front(ModernFront(directory, requests), legacy, changes, admission, metrics), directory)
+
+        def front(requests: Requests) -> Front:
+            legacy = LegacyFront(seal, directory, requests, clients)
+            return Front(ModernFront(directory, requests), legacy, changes, admission, metrics)
+
+        searching = SearchingRequests(directory, lists, calls, catalogue)
+        yield McpState(front(Requests(directory, lists, calls)), front(searching), directory)
