@@ -19,6 +19,7 @@ class Commands(LazyGroup):
         "up": Entry("services.cli.up:up", "Start the whole system on this machine."),
         "query": Entry("services.cli.query:query", "Ask a tool, a resource or a prompt of a server."),
         "tools": Entry("services.cli.tools:tools", "List the tools that the servers offer."),
+        "mcp": Entry("services.cli.mcp:mcp", "Be an MCP server over stdio in front of the fleet."),
         "status": Entry("services.cli.status:status", "Show how the servers, workers and processes are."),
         "deploy": Entry(
             "services.cli.deploy:deploy", "Bring up a new version of a server, and move the traffic to it."
@@ -26,7 +27,7 @@ class Commands(LazyGroup):
         "rollout": Entry("services.cli.rollout:app", "Move a server's traffic from one version to another, in steps."),
         "cache": Entry("services.cli.cache:app", "Show what the cache holds, or clear it."),
         "audit": Entry("services.cli.audit:app", "Check the log of who changed what."),
-        "pins": Entry("services.cli.pins:app", "Pin the definitions of tools, and accept others."),
+        "pins": Entry("services.cli.pins:app", "Pin the definitions of a server's tools, and accept others."),
         "keys": Entry("services.cli.keys:app", "Add, list and revoke the keys of callers."),
         "init": Entry("services.cli.init:init", "Make the folder of a deployment with containers, with its secrets."),
         "config": Entry("services.cli.config:app", "Check the configuration, or print what of it is public."),

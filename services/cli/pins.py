@@ -14,7 +14,7 @@ from services.cli.lazy import CommandGroup
 from services.cli.location import Endpoint
 from services.cli.options import AsJson, StateDir
 from services.cli.tables import print_table
-from services.cli.text import harmless_json, json_text, one_line
+from services.runtime.text import harmless_json, json_text, one_line
 
 _PATH = "/v1/pins"
 _TIMEOUT_S = 10.0
