@@ -85,3 +85,4 @@ def test_of_capabilities_only_what_we_can_carry_is_passed_on() -> None:
 )
 def test_the_secret_is_what_replicas_have_in_common(url: str, secret: str) -> None:
     assert shared_secret(url) == secret
+    assert shared_secret(url, "SUSEED") == "SUSEED"

@@ -50,6 +50,7 @@ def orchestrator() -> BusUser:
             _ORDERS,
             "mcp.v1.event.orchestrator.*",
             subjects.BREAKER_EVENTS,
+            subjects.CLIENT_EVENTS,
             subjects.service_verb("PING"),
             _CALLERS,
             _ORCHESTRATORS,

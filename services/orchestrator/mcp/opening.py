@@ -45,7 +45,8 @@ async def open_front(
         directory = Directory(policy, catalogue)
         lists = McpLists(directory, page_size=settings.mcp_page_size)
         calls = Calls(policy, directory, queries, admission)
-        seal = Seal(shared_secret(settings.nats_url.get_secret_value()))
+        nkey = None if settings.nats_nkey is None else settings.nats_nkey.get_secret_value()
+        seal = Seal(shared_secret(settings.nats_url.get_secret_value(), nkey))
 
         def front(requests: Requests) -> Front:
             legacy = LegacyFront(seal, directory, requests, clients)

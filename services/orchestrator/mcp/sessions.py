@@ -116,6 +116,6 @@ def relayed_capabilities(capabilities: Any) -> dict[str, Any]:
     return relayed
 
 
-def shared_secret(nats_url: str) -> str:
-    """Return what all replicas know and callers do not: with which user and password they are on the bus."""
-    return nats_url.partition(",")[0].rpartition("@")[0].rpartition("://")[2]
+def shared_secret(nats_url: str, nkey: str | None = None) -> str:
+    """Return what all replicas know and callers do not: as whom they are on the bus, by nkey or by password."""
+    return nkey or nats_url.partition(",")[0].rpartition("@")[0].rpartition("://")[2]
