@@ -4,6 +4,7 @@ The servers live as long as the test session; a test that breaks one starts its 
 """
 
 import os
+import signal
 from collections.abc import Iterator
 
 import anyio
@@ -53,6 +54,11 @@ def valkey(valkey_process: ValkeyServer) -> ValkeyServer:
 def free_port() -> int:
     """A TCP port that was free on 127.0.0.1 a moment ago; `ports.free_port()` gives more."""
     return ports.free_port()
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what tests start: a shell that runs us in the background lets all of us ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
