@@ -1,7 +1,9 @@
 """Which ports the processes of a run take."""
 
+import random
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +24,20 @@ def used_port() -> Iterator[int]:
         yield port
 
 
+@pytest.fixture
+def three_free_ports() -> int:
+    """The first of three free ports in a row, below those that the kernel gives to whoever asks for any."""
+    for first in random.sample(range(20_000, 30_000), 100):
+        with ExitStack() as listeners:
+            try:
+                for port in range(first, first + 3):
+                    listeners.enter_context(socket.create_server((LOOPBACK, port)))
+            except OSError:
+                continue
+        return first
+    pytest.fail("no three free ports in a row")
+
+
 def settings(**values: Any) -> SupervisorSettings:
     return SupervisorSettings(**{**_ANY, **values})
 
@@ -39,9 +55,13 @@ def test_a_port_in_use_is_named_with_its_option(field: str, option: str, used_po
         choose_ports(settings(**{field: used_port}))
 
 
-def test_the_second_orchestrators_port_is_looked_at_too(used_port: int) -> None:
-    with pytest.raises(PortError, match=rf"port {used_port} is in use.*--orchestrator-port"):
-        choose_ports(settings(orchestrator_port=used_port - 1, orchestrators=2))
+def test_the_second_orchestrators_port_is_looked_at_too(three_free_ports: int) -> None:
+    second = three_free_ports + 1
+    with (
+        socket.create_server((LOOPBACK, second)),
+        pytest.raises(PortError, match=rf"port {second} is in use.*--orchestrator-port"),
+    ):
+        choose_ports(settings(orchestrator_port=three_free_ports, orchestrators=2))
 
 
 def test_orchestrators_take_consecutive_ports() -> None:
@@ -49,8 +69,8 @@ def test_orchestrators_take_consecutive_ports() -> None:
     assert all(later == earlier + 1 for earlier, later in pairwise(ports))
 
 
-def test_orchestrators_leave_out_the_ports_of_others() -> None:
-    first = free_port(LOOPBACK, set())
+def test_orchestrators_leave_out_the_ports_of_others(three_free_ports: int) -> None:
+    first = three_free_ports
     ports = choose_ports(settings(orchestrator_port=first, health_port=first + 1, orchestrators=2))
     assert ports.orchestrators == (first, first + 2)
 
