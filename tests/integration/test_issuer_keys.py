@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.runtime.auth.issuer import Issuer, NoKeysError, fetch_keys, following_issuer
+from services.runtime.auth.issuer import Issuer, following_issuer
+from services.runtime.auth.issuer_key import NoKeysError
+from services.runtime.auth.jwks import fetch_keys
 from services.runtime.errors import IssuerUnavailableError
 from services.runtime.lifecycle import Lifecycle
 from tests.support.clock import Clock
@@ -29,7 +32,7 @@ async def server() -> AsyncIterator[AuthorizationServer]:
 async def followed(
     server: AuthorizationServer, clock: Clock, *, refresh_s: float = 300, keep_s: float = 3600
 ) -> AsyncIterator[tuple[Issuer, CollectorRegistry]]:
-    issuer = Issuer(server.url, None, refresh_s=refresh_s, keep_s=keep_s, clock=clock)
+    issuer = Issuer(partial(fetch_keys, server.url, None), refresh_s=refresh_s, keep_s=keep_s, clock=clock)
     registry = CollectorRegistry()
     async with Lifecycle() as life:
         async with following_issuer(issuer, registry, life):
@@ -128,7 +131,7 @@ async def test_keys_that_nobody_has_cost_the_issuer_one_question_in_five_seconds
 
 
 async def test_a_key_that_is_taken_back_is_gone_with_the_next_reading(server: AuthorizationServer) -> None:
-    real = Issuer(server.url, None, refresh_s=0.05, keep_s=60)
+    real = Issuer(partial(fetch_keys, server.url, None), refresh_s=0.05, keep_s=60)
     async with Lifecycle() as life, following_issuer(real, CollectorRegistry(), life):
         with anyio.fail_after(20):
             assert await real.key("first", "ES256") is not None

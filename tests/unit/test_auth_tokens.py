@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.auth.issuer import Issuer, IssuerKey
+from services.runtime.auth.issuer import Issuer
+from services.runtime.auth.issuer_key import IssuerKey
 from services.runtime.auth.tokens import AccessTokens, TokenRules, looks_like_token, principal_of
 from services.runtime.errors import UnauthorizedError
 from tests.support.clock import Clock

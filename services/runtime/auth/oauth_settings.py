@@ -1,5 +1,6 @@
 """The settings of a resource server of OAuth 2.1: whose access tokens count, and for what."""
 
+from functools import partial
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
@@ -109,4 +110,7 @@ class OAuthSettings(CommonSettings):
         """Return the issuer, of whom nothing is known yet; None where only keys count."""
         if self.oauth_issuer is None:
             return None
-        return Issuer(self.oauth_issuer, self.oauth_jwks_url, refresh_s=self.oauth_refresh_s, keep_s=self.oauth_keep_s)
+        from services.runtime.auth.jwks import fetch_keys  # noqa: PLC0415 - who has no issuer does not pay for httpx
+
+        fetch = partial(fetch_keys, self.oauth_issuer, self.oauth_jwks_url)
+        return Issuer(fetch, refresh_s=self.oauth_refresh_s, keep_s=self.oauth_keep_s)

@@ -9,7 +9,10 @@ discovery   $SRV PING, INFO and STATS of ADR-32, asked and answered
 metrics     whether the connections are up, and how often they came back
 """
 
-from nats.aio.msg import Msg as BusMessage
+from services.runtime.left_out import left_out
+
+with left_out("aiohttp"):  # for WebSockets, by which no bus of ours is reached
+    from nats.aio.msg import Msg as BusMessage
 
 from services.runtime.bus.connection import Bus, BusAwayError, BusDeniedError, Subscription, open_bus
 from services.runtime.bus.inbox import Exchange, Inbox, open_inbox
