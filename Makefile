@@ -6,6 +6,8 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 # Tests that put load on the whole machine, or start half a hundred processes: nothing else runs beside them.
 ALONE := tests/strangers tests/conformance tests/clients tests/resilience tests/monitoring
+# All others, in files shared among processes: the longest first.
+SHARED := tests/integration $(filter-out tests/integration tests/containers $(ALONE),$(patsubst %/,%,$(sort $(dir $(wildcard tests/*/test_*.py)))))
 # What is also run against the images of NATS, Valkey and Redis: the suites of the bus and of the store.
 ON_IMAGES := $(addprefix tests/integration/test_,bus_client.py bus_connection.py bus_cluster.py bus_nkeys.py store.py)
 STRANGERS := $(addprefix .strangers/,python/.installed sqlite/.installed node/.installed)
@@ -28,7 +30,7 @@ test: $(INSTALLED_DEV) strangers  ## Run all tests (ARGS="-k name" for some)
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest --durations=15 --numprocesses 3 --dist loadfile $(addprefix --ignore ,$(ALONE) tests/containers)
+	@$(BIN)/python -m pytest --durations=15 --numprocesses 3 --dist loadfile --no-loadscope-reorder $(SHARED)
 	@$(BIN)/python -m pytest --durations=15 $(ALONE)
 endif
 

@@ -2,7 +2,7 @@
 
 from services.orchestrator.app import create_app
 from services.orchestrator.settings import OrchestratorSettings
-from services.runtime.process import run_http_service
+from services.runtime.http_process import run_http_service
 
 if __name__ == "__main__":
     status = run_http_service(

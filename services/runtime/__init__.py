@@ -17,7 +17,11 @@ i_json      JSON that two readers cannot understand differently
 field_errors  what is wrong with a field, from pydantic's words
 http        problem+json, probes, Host and Origin
 openapi     what every service's document says of errors
+listening   the socket that a service listens on
 serving     the HTTP server, and its stop
+process     the main function of every process
+http_process  the main function of every HTTP service → process, serving
+left_out    libraries are imported without their parts that are not used
 lifecycle   supervised tasks, signals, the end of a process
 logs        JSON lines
 line_stream lines written by a thread of their own: a slow reader costs lines, never time

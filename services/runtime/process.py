@@ -1,53 +1,25 @@
-"""The main function of every HTTP service: one clear line for what an operator can mend, else serve until the end."""
+"""The main function of every process: one clear line for what an operator can mend, else run until the end."""
 
-import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
 import uvloop
-from fastapi import FastAPI
 
 from services.runtime.bus import BusAwayError
 from services.runtime.config.errors import ConfigError
-from services.runtime.http_settings import HttpSettings
-from services.runtime.lifecycle import Lifecycle
+from services.runtime.listening import PortInUseError
 from services.runtime.logs import configure_logs
 from services.runtime.memory import return_large_blocks
-from services.runtime.serving import PortInUseError, bind, serve
 from services.runtime.settings import CommonSettings, SettingsError, read_settings
 
-SettingsT = TypeVar("SettingsT", bound=HttpSettings)
-AnySettingsT = TypeVar("AnySettingsT", bound=CommonSettings)
-
-
-def run_http_service(
-    service: str,
-    settings_class: type[SettingsT],
-    create_app: Callable[[SettingsT, Lifecycle], FastAPI],
-    *,
-    port: Callable[[SettingsT], int],
-) -> int:
-    """Serve until a signal; return the exit status: 0 drained, 1 failed, 2 a setting cannot be used."""
-
-    async def live(settings: SettingsT) -> int:
-        async def announce() -> None:
-            await asyncio.sleep(settings.announce_s)
-
-        life = Lifecycle()
-        life.obey_signals()
-        with bind(settings.host, port(settings), send_timeout_s=settings.send_timeout_s) as listener:
-            app = create_app(settings, life)
-            await serve(app, listener, life, leave=announce, drain_s=settings.drain_timeout_s)
-        return life.status
-
-    return run_process(service, settings_class, live)
+SettingsT = TypeVar("SettingsT", bound=CommonSettings)
 
 
 def run_process(
     service: str,
-    settings_class: type[AnySettingsT],
-    live: Callable[[AnySettingsT], Coroutine[None, None, int]],
+    settings_class: type[SettingsT],
+    live: Callable[[SettingsT], Coroutine[None, None, int]],
 ) -> int:
     """Read the settings, and run `live` on uvloop with the service's log; return the exit status."""
     return_large_blocks()

@@ -17,6 +17,7 @@ call_metrics  what becomes of calls, and where their time goes
 metrics       what the worker shows of its load, its session and of clocks
 announcement  what the worker says of itself: joined, heartbeats, draining, left
 presence      when the worker takes calls: joins, withdraws, leaves
+probes        /livez, /readyz and /metrics, where the worker has a port
 stderr_files  where the server's stderr is kept
 mcp/          the session with the server, kept open for ever
 """

@@ -10,8 +10,7 @@ from services.runtime.config.connections import load_connection
 from services.runtime.config.file import config_path, load_policy
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.process import run_process
-from services.runtime.serving import bind, serve
-from services.worker.app import Assignment, create_app, open_worker
+from services.worker.app import Assignment, open_worker
 from services.worker.settings import WorkerSettings
 
 
@@ -29,8 +28,9 @@ async def live(arguments: argparse.Namespace, settings: WorkerSettings) -> int:
             await life.stopping.wait()
             await worker.leave()
         else:
-            with bind(settings.worker_host, metrics_port) as listener:
-                await serve(create_app(worker, life), listener, life, leave=worker.leave, drain_s=1)
+            from services.worker.probes import serve_probes  # noqa: PLC0415 - FastAPI: half of the start
+
+            await serve_probes(worker, life, metrics_port)
     return life.status
 
 

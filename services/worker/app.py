@@ -10,20 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from bus_schemas import subjects
 from bus_schemas.calls import CallHeaders
 from bus_schemas.inboxes import bulk_instance
-from bus_schemas.workers import WorkerState
 from services.runtime.bus import open_bus
 from services.runtime.bus.discovery import ServiceFace, discoverable
 from services.runtime.bus.metrics import BusMetrics
 from services.runtime.config.connections import Connection
 from services.runtime.config.policy import ServerPolicy
 from services.runtime.garbage import spare_collector
-from services.runtime.http import create_service
 from services.runtime.lifecycle import Lifecycle, new_instance_id
 from services.runtime.metrics import new_registry
 from services.runtime.tracing import open_tracing
@@ -188,23 +185,3 @@ def _capabilities(headers: CallHeaders) -> Mapping[str, Any]:
         return msgspec.json.decode(headers.client_capabilities or "{}", type=dict[str, Any])
     except msgspec.DecodeError:
         return {}
-
-
-def create_app(worker: Worker, life: Lifecycle) -> FastAPI:
-    """Return the worker's /livez, /readyz and /metrics."""
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        yield {"readiness": lambda: _readiness(worker)}
-
-    return create_service(
-        "Busbar worker", lifespan=lifespan, life=life, registry=worker.registry, names=worker.settings.names
-    )
-
-
-def _readiness(worker: Worker) -> str | None:
-    state = worker.announcement.state
-    if state is WorkerState.SERVING:
-        return None
-    fault = worker.announcement.fault
-    return state.value if fault is None else fault.value

@@ -21,7 +21,13 @@ def test_what_is_imported_already_stays() -> None:
     assert sys.modules["subprocess"] is subprocess
 
 
-def test_an_orchestrator_starts_without_what_it_seldom_needs() -> None:
-    seldom = ("aiohttp", "httpx", "opentelemetry.sdk.metrics", "rich")
-    code = f"import services.orchestrator.__main__, sys; print(*set({seldom!r}) & set(sys.modules))"
+@pytest.mark.parametrize(
+    ("service", "seldom"),
+    [
+        ("orchestrator", ["aiohttp", "httpx", "opentelemetry.sdk.metrics", "rich"]),
+        ("worker", ["aiohttp", "fastapi", "httpx", "redis", "uvicorn"]),
+    ],
+)
+def test_a_service_starts_without_what_it_seldom_needs(service: str, seldom: list[str]) -> None:
+    code = f"import services.{service}.__main__, sys; print(*set({seldom!r}) & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"\n"

@@ -15,7 +15,8 @@ from services.runtime.auth.principals import ANONYMOUS, Principal
 from services.runtime.http import create_service
 from services.runtime.http_settings import Names
 from services.runtime.lifecycle import Lifecycle
-from services.runtime.serving import bind, serve
+from services.runtime.listening import bind
+from services.runtime.serving import serve
 from tests.unit.test_orchestrator_query import Gateway
 
 pytestmark = pytest.mark.anyio

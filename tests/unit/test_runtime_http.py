@@ -19,8 +19,9 @@ from services.runtime.errors import NoWorkerError, UnauthorizedError
 from services.runtime.http import create_service, read_body
 from services.runtime.http_settings import Names
 from services.runtime.lifecycle import Lifecycle
+from services.runtime.listening import PortInUseError, bind
 from services.runtime.metrics import new_registry
-from services.runtime.serving import KEEP_ALIVE_S, PortInUseError, bind, serve
+from services.runtime.serving import KEEP_ALIVE_S, serve
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio

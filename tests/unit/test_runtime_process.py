@@ -16,11 +16,12 @@ from fastapi import FastAPI
 from services.runtime.bus import BusAwayError
 from services.runtime.config.errors import ConfigError
 from services.runtime.http import create_service
+from services.runtime.http_process import run_http_service
 from services.runtime.http_settings import HttpSettings
 from services.runtime.lifecycle import Lifecycle
+from services.runtime.listening import PortInUseError
 from services.runtime.metrics import new_registry
-from services.runtime.process import run_http_service, run_process
-from services.runtime.serving import PortInUseError
+from services.runtime.process import run_process
 from services.runtime.settings import CommonSettings
 
 

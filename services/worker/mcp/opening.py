@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, Never
+from typing import TYPE_CHECKING, Any, Final, Literal, Never
 
 from bus_schemas.workers import ServerFault
 from services.runtime.config.connections import Connection
@@ -16,14 +16,14 @@ from services.runtime.errors import (
 )
 from services.runtime.racing import first_result
 from services.worker.mcp.eras import Era, LegacyEra, ModernEra
-from services.worker.mcp.http import open_http
 from services.worker.mcp.live import LiveSession
-from services.worker.mcp.oauth import TokenSource
 from services.worker.mcp.server_process import START_LIMIT_S, server_process, until_listening
 from services.worker.mcp.session import NOTHING, EraName, OpenError, fault_of
-from services.worker.mcp.sse import open_sse, refuses_post
 from services.worker.mcp.stdio import open_stdio
 from services.worker.mcp.transport import Transport
+
+if TYPE_CHECKING:
+    from services.worker.mcp.oauth import TokenSource
 
 SILENCE_LIMIT_S: Final = 10.0
 """How long a server may leave the first greeting unanswered before it is taken for one of the other era."""
@@ -51,7 +51,7 @@ class SessionOpener:
         if connection.transport == "sse":
             self._required = "legacy"
         self._log_path = log_path
-        self._tokens = None if connection.oauth is None else TokenSource(connection.oauth)
+        self._tokens: TokenSource | None = None
         self._era = self._required
         self._transport = connection.transport
 
@@ -129,6 +129,13 @@ class SessionOpener:
         """Return a session; what it stands on is open for as long as `stack` is."""
         if connection.url is None:
             return await self._over(open_stdio(connection, self._log_path), stack, eras, limit_s)
+        # aiohttp is a third of a worker's start: not of one whose server speaks over stdio.
+        from services.worker.mcp.http import open_http  # noqa: PLC0415
+        from services.worker.mcp.oauth import TokenSource  # noqa: PLC0415
+        from services.worker.mcp.sse import open_sse, refuses_post  # noqa: PLC0415
+
+        if self._tokens is None and connection.oauth is not None:
+            self._tokens = TokenSource(connection.oauth)
         process = None
         if connection.command:
             process = await stack.enter_async_context(server_process(connection, self._log_path, pipes=False))
