@@ -30,7 +30,7 @@ test: $(INSTALLED_DEV) strangers  ## Run all tests (ARGS="-k name" for some)
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest --durations=15 --numprocesses 3 --dist loadfile --no-loadscope-reorder $(SHARED)
+	@BUSBAR_TEST_WARM_START=1 $(BIN)/python -m pytest --durations=15 --numprocesses 3 --dist loadfile --no-loadscope-reorder $(SHARED)
 	@$(BIN)/python -m pytest --durations=15 $(ALONE)
 endif
 

@@ -17,6 +17,7 @@ from tests.support.mcp_servers.raw_http import RawServer, Request, raw_server
 from tests.support.ports import free_port
 from tests.support.servers import nats_server
 from tests.support.waiting import until
+from tests.support.warm_start import cold_starts
 
 pytestmark = pytest.mark.anyio
 
@@ -100,13 +101,14 @@ async def running(planted: Secrets, web: RawServer, tmp_path_factory: pytest.Tem
         "missing": {"command": [f"/nowhere/{planted.plant('a command that is not there')}"]},
     }
     password = planted.plant("the password of NATS")
-    async with (
-        nats_server(password=password) as bus,
-        fleet(config, workers={"web": 1, "local": 1}, keys={"operator": {"scopes": ["admin"]}}, bus=bus) as running,
-    ):
-        for key_id, text in running.keys.items():
-            planted.know(f"the key {key_id}", text)
-        yield running
+    with cold_starts():  # the arguments of processes are looked at
+        async with (
+            nats_server(password=password) as bus,
+            fleet(config, workers={"web": 1, "local": 1}, keys={"operator": {"scopes": ["admin"]}}, bus=bus) as running,
+        ):
+            for key_id, text in running.keys.items():
+                planted.know(f"the key {key_id}", text)
+            yield running
 
 
 class Seen:

@@ -15,6 +15,8 @@ import anyio
 import httpx
 import psutil
 
+from tests.support.warm_start import WarmProcess, can_start
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 _MARK = "PROCESS_OF_TEST"
 _POLL_S = 0.02
@@ -37,13 +39,20 @@ class RunningProcess:
         self.stdout_path = folder / f"{self._mark}.out"
         self.stderr_path = folder / f"{self._mark}.err"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("BUSBAR_")}
+        environment = {**inherited, **env, _MARK: self._mark}
+        self._popen: subprocess.Popen[bytes] | WarmProcess
+        if can_start(list(argv)):
+            self._popen = WarmProcess(
+                list(argv), stdout=self.stdout_path, stderr=self.stderr_path, env=environment, cwd=cwd
+            )
+            return
         with self.stdout_path.open("wb") as stdout, self.stderr_path.open("wb") as stderr:
             self._popen = subprocess.Popen(
                 list(argv),
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
-                env={**inherited, **env, _MARK: self._mark},
+                env=environment,
                 cwd=cwd,
                 start_new_session=True,
             )
