@@ -22,6 +22,8 @@ from tests.support.servers import valkey_server
 
 _SECRET = "never-to-be-seen"
 _EXAMPLES = 30
+_EXAMPLES_OF_A_RELOAD = 5
+"""It takes no argument, and a second."""
 _LONGEST_URL = 32_768
 _NO_FAULT = "server_unavailable"
 """Nobody announces the server now: told of what needs a live worker, and no fault of the service."""
@@ -94,9 +96,10 @@ def test_whatever_is_sent_the_answer_is_a_documented_one_and_no_fault_of_ours(
     api: Any, method: str, path: str, mode: GenerationMode
 ) -> None:
     described = api[path][method]
+    examples = _EXAMPLES_OF_A_RELOAD if path == "/v1/config/reload" else _EXAMPLES
 
     @given(described.as_strategy(generation_mode=mode), st.booleans())
-    @settings(max_examples=_EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     def ask(case: Any, is_known: bool) -> None:
         if is_known and "{server}" in path:
             case.path_parameters["server"] = "files"

@@ -74,10 +74,18 @@ async def serve(kind: Kind, folder: Path) -> AsyncIterator[Served]:
         yield Served(session, events)
 
 
-@pytest.fixture(params=KINDS, ids="-".join)
-async def served(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Served]:
-    async with serve(request.param, tmp_path) as served:
+@pytest.fixture(params=KINDS, ids="-".join, scope="module")
+async def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    """A session that the tests of a kind share: none of them harms it."""
+    async with serve(request.param, tmp_path_factory.mktemp("served")) as served:
         yield served
+
+
+@pytest.fixture(params=KINDS, ids="-".join)
+async def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Served]:
+    """A session and a server of a test's own."""
+    async with serve(request.param, tmp_path) as fresh:
+        yield fresh
 
 
 async def test_the_server_says_who_it_is(served: Served) -> None:
@@ -119,10 +127,10 @@ async def test_200_concurrent_calls_are_each_answered_with_their_own(served: Ser
     assert [answer["structuredContent"]["result"] for answer in answers] == [str(number) for number in range(200)]
 
 
-async def test_a_slow_call_does_not_hold_up_others(served: Served) -> None:
-    slow = asyncio.ensure_future(served.call("sleep", {"seconds": 600}, timeout_s=600))
-    await until(lambda: served.happened("started"))
-    await served.call("echo", {"value": 1})
+async def test_a_slow_call_does_not_hold_up_others(fresh: Served) -> None:
+    slow = asyncio.ensure_future(fresh.call("sleep", {"seconds": 600}, timeout_s=600))
+    await until(lambda: fresh.happened("started"))
+    await fresh.call("echo", {"value": 1})
     slow.cancel()
     await asyncio.wait([slow])
 
@@ -158,35 +166,35 @@ async def test_a_json_rpc_error_is_carried_as_it_is(served: Served) -> None:
     assert json.loads(refusal.value.mcp_error or b"")["code"] == -32601
 
 
-async def test_a_call_that_outlasts_its_timeout_is_cancelled_at_the_server(served: Served) -> None:
+async def test_a_call_that_outlasts_its_timeout_is_cancelled_at_the_server(fresh: Served) -> None:
     with pytest.raises(DeadlineExceededError):
-        await served.call("sleep", {"seconds": 600}, timeout_s=0.5)
-    await until(lambda: served.happened("cancelled"))
+        await fresh.call("sleep", {"seconds": 600}, timeout_s=0.5)
+    await until(lambda: fresh.happened("cancelled"))
 
 
-async def test_a_caller_that_goes_away_cancels_its_call_at_the_server(served: Served) -> None:
-    call = asyncio.ensure_future(served.call("sleep", {"seconds": 600}, timeout_s=600))
-    await until(lambda: served.happened("started"))
+async def test_a_caller_that_goes_away_cancels_its_call_at_the_server(fresh: Served) -> None:
+    call = asyncio.ensure_future(fresh.call("sleep", {"seconds": 600}, timeout_s=600))
+    await until(lambda: fresh.happened("started"))
     call.cancel()
     await asyncio.wait([call])
     assert call.cancelled()
-    await until(lambda: served.happened("cancelled"))
+    await until(lambda: fresh.happened("cancelled"))
 
 
 async def test_the_probe_is_a_round_trip(served: Served) -> None:
     assert 0 < await served.session.probe(5) < 5
 
 
-async def test_a_server_that_dies_fails_the_calls_in_flight_and_the_session(served: Served) -> None:
-    calls = [asyncio.ensure_future(served.call("sleep", {"seconds": 600}, timeout_s=600)) for _ in range(3)]
-    await until(lambda: served.happened("started"))
+async def test_a_server_that_dies_fails_the_calls_in_flight_and_the_session(fresh: Served) -> None:
+    calls = [asyncio.ensure_future(fresh.call("sleep", {"seconds": 600}, timeout_s=600)) for _ in range(3)]
+    await until(lambda: fresh.happened("started"))
     with anyio.fail_after(10):
         with pytest.raises(UpstreamError):
-            await served.call("crash", {})
+            await fresh.call("crash", {})
         for call in calls:
             with pytest.raises(UpstreamError):
                 await call
-        assert await served.session.closed() == "Process exited"
+        assert await fresh.session.closed() == "Process exited"
 
 
 async def test_the_environment_of_the_server_holds_none_of_our_settings(

@@ -59,6 +59,8 @@ class WarmProcess:
 
     def __init__(self, argv: list[str], *, stdout: Path, stderr: Path, env: Mapping[str, str], cwd: Path) -> None:
         """Start the module `argv` names."""
+        for path in (stdout, stderr):
+            path.touch(mode=0o600)
         self._status_path = stdout.with_suffix(".status")
         self.pid = _server().start(
             {
