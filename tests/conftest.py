@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 
 import anyio
+import hypothesis
 import pytest
 import redis
 
@@ -54,6 +55,11 @@ def valkey(valkey_process: ValkeyServer) -> ValkeyServer:
 def free_port() -> int:
     """A TCP port that was free on 127.0.0.1 a moment ago; `ports.free_port()` gives more."""
     return ports.free_port()
+
+
+# No limit on the time of one example: on a busy machine it would speak of the machine.
+hypothesis.settings.register_profile("busbar", deadline=None)
+hypothesis.settings.load_profile("busbar")
 
 
 def pytest_configure() -> None:

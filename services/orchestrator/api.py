@@ -36,6 +36,8 @@ router = APIRouter(prefix="/v1")
 
 T = TypeVar("T")
 
+_WATCHED_AFTER_S = 0.05
+"""Of a query: most are answered by then, and need no task that waits for their caller to hang up."""
 _EVERYWHERE = (
     ErrorCode.UNAUTHORIZED,
     ErrorCode.FORBIDDEN,
@@ -123,17 +125,25 @@ async def _while_connected(request: Request, answering: Coroutine[Any, Any, Repl
     """Return the answer, or stop working on it when the caller hangs up: None."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101
-    hung_up = asyncio.ensure_future(request.receive())
-    hung_up.add_done_callback(lambda watch: None if watch.cancelled() else task.cancel())
+    hung_up: asyncio.Future[Any] | None = None
+
+    def watch() -> None:
+        nonlocal hung_up
+        hung_up = asyncio.ensure_future(request.receive())
+        hung_up.add_done_callback(lambda watch: None if watch.cancelled() else task.cancel())
+
+    beginning = asyncio.get_running_loop().call_later(_WATCHED_AFTER_S, watch)
     try:
         return await answering
     except asyncio.CancelledError:
-        if not hung_up.done():
+        if hung_up is None or not hung_up.done():
             raise
         task.uncancel()
         return None
     finally:
-        hung_up.cancel()
+        beginning.cancel()
+        if hung_up is not None:
+            hung_up.cancel()
 
 
 @router.get("/servers", tags=["catalogue"], summary="Servers and their versions", responses=_OF_LISTS)

@@ -5,6 +5,7 @@ import ipaddress
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -48,6 +49,8 @@ _OF_FASTAPI_ITSELF: Final[TelemetryConfig] = {
     "auto_configure": False,
 }
 """None: its spans hold URLs, its logs the texts of exceptions."""
+
+_HOSTS_REMEMBERED: Final = 256
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]
 Readiness = Callable[[], str | None]
@@ -132,6 +135,7 @@ class AddressGuard:
         self._hosts = frozenset(host.lower() for host in names.hosts)
         self._origins = frozenset(names.origins)
         self._life = life
+        self._is_our_host = lru_cache(maxsize=_HOSTS_REMEMBERED)(self._judge)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -152,7 +156,8 @@ class AddressGuard:
         else:
             await self._app(scope, receive, send)
 
-    def _is_our_host(self, host: str) -> bool:
+    def _judge(self, host: str) -> bool:
+        """Whether the Host is one of ours."""
         if "*" in self._hosts:
             return True
         try:

@@ -43,8 +43,8 @@ class _Flight:
 class CallConsumer:
     """The worker's end of `mcp.v1.call.<server>.<version>`, and of the subject below it that is its own.
 
-    The bus's callback never waits: every message becomes a task at once, so that none is dropped in the client
-    library's buffer, and the slots decide what runs, waits or is refused.
+    Every message becomes a task where it is read, so that none is dropped in the client library's buffer, and the
+    slots decide what runs, waits or is refused.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class CallConsumer:
         self._instance = instance
         self.clocks = SenderClocks(time.time)
         self._flights: dict[tuple[str, int], _Flight] = {}
+        self._refusing: set[asyncio.Task[None]] = set()
         self._shared: Subscription | None = None
         self._own: Subscription | None = None
         self._held = asyncio.Event()
@@ -77,9 +78,9 @@ class CallConsumer:
         server, version = self._server, self._version
         if self._own is None:
             own = subjects.call_instance(server, version, self._instance)
-            self._own = await self._bus.subscribe(own, self._take)
+            self._own = await self._bus.receive(own, self._take)
         if self._shared is None:
-            self._shared = await self._bus.subscribe(
+            self._shared = await self._bus.receive(
                 subjects.call(server, version), self._take, queue=subjects.call_queue(server, version)
             )
 
@@ -151,16 +152,17 @@ class CallConsumer:
             if is_due_again:
                 self._held.set()
 
-    async def _take(self, message: BusMessage) -> None:
+    def _take(self, message: BusMessage) -> None:
+        if not message.reply:
+            return  # nobody waits for it: not a call of ours
         try:
             headers = CallHeaders.decode(message.headers or {})
         except ValueError:
             log.warning("call is malformed")
-            if message.reply:
-                await self._replies.refusal(message.reply, NoWorkerError(), time.monotonic())
+            refusing = asyncio.create_task(self._replies.refusal(message.reply, NoWorkerError(), time.monotonic()))
+            self._refusing.add(refusing)
+            refusing.add_done_callback(self._refusing.discard)
             return
-        if not message.reply:
-            return  # nobody waits for it: not a call of ours
         now = time.monotonic()
         delay_s = self.clocks.delay_s(sender_of(message.reply), headers.sent_at_ms / 1000)
         flight = _Flight(headers, message.reply, now + headers.timeout_ms / 1000 - delay_s, now)

@@ -7,6 +7,7 @@ NATS with 503 where nobody listens; where somebody does, that costs no message.
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -42,6 +43,8 @@ class Returns:
     def __init__(self, *buses: Bus) -> None:
         self._buses = buses
         self._sent: dict[str, Outgoing] = {}
+        self._kept: deque[tuple[float, str]] = deque()
+        """Until when, and under which token, in the order of both."""
         self._tokens = count(1)
         self._going_again: set[asyncio.Task[None]] = set()
         self._held_bytes = 0
@@ -60,7 +63,6 @@ class Returns:
         while True:
             token = str(next(self._tokens))
             self._keep(token, outgoing)
-            asyncio.get_running_loop().call_later(_KEPT_S, self._forget, token)
             try:
                 await outgoing.bus.publish(
                     outgoing.to,
@@ -110,6 +112,18 @@ class Returns:
     def _keep(self, token: str, outgoing: Outgoing) -> None:
         self._sent[token] = outgoing
         self._held_bytes += len(outgoing.body)
+        loop = asyncio.get_running_loop()
+        self._kept.append((loop.time() + _KEPT_S, token))
+        if len(self._kept) == 1:
+            loop.call_later(_KEPT_S, self._forget_old)
+
+    def _forget_old(self) -> None:
+        """Forget what was kept long enough: one timer for all replies, not one for each."""
+        loop = asyncio.get_running_loop()
+        while self._kept and self._kept[0][0] <= loop.time():
+            self._forget(self._kept.popleft()[1])
+        if self._kept:
+            loop.call_at(self._kept[0][0], self._forget_old)
 
     def _forget(self, token: str) -> Outgoing | None:
         if (outgoing := self._sent.pop(token, None)) is not None:

@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from services.runtime.bus import Bus, BusMessage, Subscription, connection
 from services.runtime.bus.client import HardenedClient
-from services.runtime.bus.connection import Handler
+from services.runtime.bus.connection import Handler, Take
 from services.runtime.lifecycle import Lifecycle
 from services.worker import __main__ as worker
 from tests.contract.message_set import Known, MessageSet
@@ -52,6 +52,12 @@ class BusOfRelease(Bus):
         if not self._release.has_subject(subject):
             return await super().subscribe(f"{self.inbox_prefix}.unheard", handler)  # nobody speaks there
         return await super().subscribe(subject, hear, queue=queue)
+
+    async def receive(self, subject: str, take: Take, *, queue: str = "") -> Subscription:
+        async def handle(message: BusMessage) -> None:
+            take(message)
+
+        return await self.subscribe(subject, handle, queue=queue)
 
     def _is_own(self, subject: str) -> bool:
         """Whether this connection talks to itself there: its echo, and what NATS sends back."""

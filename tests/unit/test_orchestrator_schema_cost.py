@@ -240,7 +240,7 @@ def documents(draw: st.DrawFn) -> Schema:
     return {"$defs": {name: draw(SCHEMAS) for name in "xyz"}, "$ref": "#/$defs/x"}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(documents(), st.randoms(use_true_random=False), st.integers(1, MAX_NESTING - 1))
 def test_no_value_of_any_instance_costs_more_than_was_counted(
     schema: Schema, chance: random.Random, depth: int

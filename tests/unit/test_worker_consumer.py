@@ -33,15 +33,15 @@ class FakeBus:
         self.asked_in_vain = 0
         self.published: list[str] = []
         self.bodies: list[bytes] = []
-        self.handler: Any = None
+        self.take: Any = None
 
     @property
     def connected(self) -> bool:
         self.asked_in_vain += not self.is_there
         return self.is_there
 
-    async def subscribe(self, _subject: str, handler: Any, *, queue: str = "") -> None:
-        self.handler = handler
+    async def receive(self, _subject: str, take: Any, *, queue: str = "") -> None:
+        self.take = take
 
     async def fence(self) -> None:
         pass
@@ -103,9 +103,7 @@ class Worker:
             wants_progress=wants_progress,
         )
         nobody = cast("Any", None)
-        await self.bus.handler(
-            BusMessage(nobody, subject="call", reply="inbox.1", data=b"{}", headers=headers.encode())
-        )
+        self.bus.take(BusMessage(nobody, subject="call", reply="inbox.1", data=b"{}", headers=headers.encode()))
 
     async def cancel(self, request_id: str) -> None:
         message = CancelCall(request_id=request_id, attempt=1)

@@ -1,6 +1,8 @@
 """The connection to NATS: the only package that imports nats.
 
-client      the nats-py client with the faults mended that lose messages or hang
+client      the nats-py client with the faults mended that lose messages or hang → parser, wire
+parser      the stock parser, with a short way for the messages of which there are many
+wire        messages as bytes: what every query goes through
 connection  Bus: publish, subscribe, fence; reconnects for ever, ends the process when it cannot
 chunks      large results in parts, on a second connection
 inbox       one subscription for all replies; an exchange may get several

@@ -1,14 +1,23 @@
 """The nats-py client with the faults mended that lose messages or hang (nats-py is pinned to 2.16 for this)."""
 
 import asyncio
+import logging
 from base64 import b64encode
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nats import errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.aio.transport import TcpTransport
 
+from services.runtime.bus.parser import ShortParser
+from services.runtime.bus.wire import Arrival, publish_command, read_headers
 from services.runtime.nkeys import UserNkey
+
+log = logging.getLogger(__name__)
+
+Take = Callable[[Msg], None]
 
 
 class HardenedClient(Client):
@@ -17,6 +26,92 @@ class HardenedClient(Client):
     Source:
         The faults are shown in tests/integration/test_bus_client.py, each against the stock client too.
     """
+
+    def __init__(self) -> None:
+        """Begin without a connection."""
+        super().__init__()
+        self._takes: dict[int, Take] = {}
+        self._ps = ShortParser(self, self._deliver)
+        self._write_is_due = False
+
+    def take_at_once(self, subscription: int, take: Take) -> None:
+        """Hand the messages of a subscription to `take` where they are read, instead of a queue and a task for each.
+
+        It must not wait. When a fence returns, it has had all that the server sent before.
+        """
+        self._takes[subscription] = take
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        self._takes.pop(sid, None)
+        super()._remove_sub(sid, max_msgs)
+
+    def _deliver(self, arrival: Arrival, buffer: bytearray) -> bool:
+        """Hand over a message whose subscription takes it at once."""
+        take = self._takes.get(arrival.sid)
+        if take is None:
+            return False
+        body = bytes(buffer[arrival.body_at : arrival.ends_at])
+        headers = None
+        if arrival.headers_at != arrival.body_at:
+            headers = read_headers(bytes(buffer[arrival.headers_at : arrival.body_at]))
+        self._hand(take, Msg(self, arrival.subject, arrival.reply, body, headers, _sid=arrival.sid))
+        return True
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        """Deliver what the stock parser has put together: a large message, or one that came in two pieces."""
+        take = self._takes.get(sid)
+        if take is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        words = subject.decode("utf-8", "replace"), reply.decode("utf-8", "replace")
+        self._hand(take, Msg(self, *words, data, read_headers(headers) if headers else None, _sid=sid))
+
+    def _hand(self, take: Take, message: Msg) -> None:
+        self.stats["in_msgs"] += 1
+        self.stats["in_bytes"] += len(message.data)
+        try:
+            take(message)
+        except Exception:
+            log.exception("a message could not be taken")
+
+    async def publish(
+        self, subject: str, payload: bytes = b"", reply: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Publish, at the end of this turn of the event loop: what is published in one turn goes out in one write.
+
+        The stock client checks each part with a regular expression, and wakes a task that writes. It is left what it
+        alone does: to say what is wrong, and to wait while the server does not read.
+        """
+        command = publish_command(subject, payload, reply, headers) if self.is_connected else None
+        is_waiting = self._pending_data_size + len(payload) > self._max_pending_size
+        if command is None or is_waiting or self.is_draining_pubs:
+            await super().publish(subject, payload, reply, dict(headers) if headers else None)
+            return
+        if command.size > self._max_payload:
+            raise errors.MaxPayloadError
+        self.stats["out_msgs"] += 1
+        self.stats["out_bytes"] += len(payload)
+        self._pending.append(command.data)
+        self._pending_data_size += len(command.data)
+        if not self._write_is_due:
+            self._write_is_due = True
+            asyncio.get_running_loop().call_soon(self._write)
+
+    def _write(self) -> None:
+        self._write_is_due = False
+        if not self._pending or not self.is_connected or not isinstance(self._transport, TcpTransport):
+            return
+        writer = self._transport._io_writer
+        if writer is None or writer.transport.is_closing():
+            return
+        if writer.transport.get_write_buffer_size():
+            # The server reads slowly: the flusher waits for it.
+            if self._flush_queue is not None and self._flush_queue.empty():
+                self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+            return
+        writer.writelines(self._pending)
+        self._pending = []
+        self._pending_data_size = 0
 
     async def flush(self, timeout: int = 5) -> None:
         """Return when the server has taken everything published before.

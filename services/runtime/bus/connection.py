@@ -22,6 +22,7 @@ from services.runtime.lifecycle import Lifecycle, StoppedError
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Msg], Awaitable[None]]
+Take = Callable[[Msg], None]
 
 _RECONNECT_WAIT_S: Final = 0.5
 _FIRST_WAIT_S: Final = 0.05
@@ -127,7 +128,7 @@ class Bus:
         if not self._client.is_connected:
             raise BusAwayError
         try:
-            await self._client.publish(subject, payload, reply=reply, headers=dict(headers) if headers else None)
+            await self._client.publish(subject, payload, reply, headers)
         except nats_errors.MaxPayloadError as error:
             raise MessageTooLargeError from error
         except (nats_errors.ConnectionClosedError, nats_errors.OutboundBufferLimitError) as error:
@@ -142,11 +143,27 @@ class Bus:
             BusDeniedError: the server refuses it, which the stock client only tells its error callback.
             BusAwayError: there is no connection.
         """
+        return await self._subscribe(subject, handler, queue)
+
+    async def receive(self, subject: str, take: Take, *, queue: str = "") -> Subscription:
+        """Subscribe like `subscribe`, for messages of which there are many.
+
+        `take` is called where they are read, without a queue or a task between: it must not wait, nor take long.
+        """
+
+        async def handle(message: Msg) -> None:
+            take(message)
+
+        return await self._subscribe(subject, handle, queue, take)
+
+    async def _subscribe(self, subject: str, handler: Handler, queue: str, take: Take | None = None) -> Subscription:
         if not self._client.is_connected:
             raise BusAwayError
         asked = subject.lower()
         self._being_subscribed[asked] = False
         subscription = await self._client.subscribe(subject, queue=queue, cb=handler)
+        if take is not None:
+            self._client.take_at_once(subscription._id, take)
         try:
             await self.fence()
             if self._being_subscribed.get(asked):

@@ -109,7 +109,7 @@ class Inbox:
             except (TimeoutError, NoRespondersError):
                 return replies
 
-    async def _dispatch(self, message: Msg) -> None:
+    def _dispatch(self, message: Msg) -> None:
         exchange = self._exchanges.get(message.subject.rpartition(".")[2])
         if exchange is not None:
             exchange._take(message)
@@ -124,6 +124,6 @@ async def open_inbox(bus: Bus, *more: Bus) -> AsyncIterator[Inbox]:
     inbox = Inbox(bus)
     async with AsyncExitStack() as stack:
         for connection in (bus, *more):
-            subscription = await connection.subscribe(f"{connection.inbox_prefix}.r.*", inbox._dispatch)
+            subscription = await connection.receive(f"{connection.inbox_prefix}.r.*", inbox._dispatch)
             stack.push_async_callback(subscription.drain)
         yield inbox

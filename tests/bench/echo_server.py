@@ -1,0 +1,53 @@
+"""An MCP server of the official SDK that answers at once, over streamable HTTP: `python -m tests.bench.echo_server`.
+
+Its URL is the first line on stdout.
+"""
+
+import socket
+from typing import Any
+
+import anyio
+import mcp_types as types
+import uvicorn
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"text": {"type": "string"}},
+    "required": ["text"],
+    "additionalProperties": False,
+}
+
+
+def create_server() -> Server[Any]:
+    async def list_tools(
+        _context: ServerRequestContext[Any], _params: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        return types.ListToolsResult(tools=[types.Tool(name="echo", input_schema=_SCHEMA)])
+
+    async def call_tool(
+        _context: ServerRequestContext[Any], params: types.CallToolRequestParams
+    ) -> types.CallToolResult:
+        return types.CallToolResult(content=[types.TextContent(text=(params.arguments or {})["text"])])
+
+    return Server(
+        "echo",
+        version="1.0.0",
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+        # Without the schema look-up the SDK runs the whole tools/list handler before each call over HTTP.
+        get_tool_input_schema=lambda _name: _SCHEMA,
+    )
+
+
+async def serve() -> None:
+    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)
+    app = create_server().streamable_http_app(host="127.0.0.1", json_response=True)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    await uvicorn.Server(config).serve(sockets=[listener])
+
+
+if __name__ == "__main__":
+    anyio.run(serve, backend_options={"use_uvloop": True})
