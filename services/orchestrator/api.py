@@ -130,7 +130,7 @@ async def _while_connected(request: Request, answering: Coroutine[Any, Any, Repl
     def watch() -> None:
         nonlocal hung_up
         hung_up = asyncio.ensure_future(request.receive())
-        hung_up.add_done_callback(lambda watch: None if watch.cancelled() else task.cancel())
+        hung_up.add_done_callback(lambda ended: None if ended.cancelled() else task.cancel())
 
     beginning = asyncio.get_running_loop().call_later(_WATCHED_AFTER_S, watch)
     try:

@@ -17,13 +17,14 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from tests.support.fleet import Fleet, fleet
 from tests.support.processes import RunningProcess, python_process
+from tests.support.waiting import until
 
 CALLERS = (1, 32, 128)
 ROUNDS = 3
@@ -55,7 +56,7 @@ class Way:
     pids: Mapping[str, int]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     """What wrk saw, and what it cost."""
 
@@ -63,7 +64,7 @@ class Run:
     p50_ms: float
     p99_ms: float
     errors: int
-    cpu_us: Mapping[str, float] = field(default_factory=dict)
+    cpu_us: Mapping[str, float]
     """Processor time per query of each process, in microseconds."""
 
 
@@ -91,8 +92,8 @@ async def main() -> int:
 async def ways() -> AsyncIterator[list[Way]]:
     """Start everything; yield the direct way, and ours."""
     async with python_process("tests.bench.echo_server") as server:
-        while not (url := server.stdout().strip()):
-            await asyncio.sleep(0.05)
+        await until(lambda: server.stdout().endswith("\n"))
+        url = server.stdout().strip()
         async with fleet({"echo": {"url": url, "max_in_flight": 400, "era": "modern"}}) as running:
             params = {"name": "echo", "arguments": _ARGUMENTS, "_meta": _META}
             direct = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}

@@ -14,8 +14,8 @@ from functools import partial
 from unittest.mock import patch
 
 from services.runtime.bus import Bus, BusMessage, Subscription, connection
-from services.runtime.bus.client import HardenedClient
-from services.runtime.bus.connection import Handler, Take
+from services.runtime.bus.client import HardenedClient, Take
+from services.runtime.bus.connection import Handler
 from services.runtime.lifecycle import Lifecycle
 from services.worker import __main__ as worker
 from tests.contract.message_set import Known, MessageSet

@@ -15,14 +15,13 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 from nats.js.api import Header
 
-from services.runtime.bus.client import HardenedClient
+from services.runtime.bus.client import HardenedClient, Take
 from services.runtime.credentials import Credentials
 from services.runtime.lifecycle import Lifecycle, StoppedError
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Msg], Awaitable[None]]
-Take = Callable[[Msg], None]
 
 _RECONNECT_WAIT_S: Final = 0.5
 _FIRST_WAIT_S: Final = 0.05

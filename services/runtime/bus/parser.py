@@ -17,7 +17,7 @@ Deliver = Callable[[Arrival, bytearray], bool]
 class ShortParser(Parser):
     """Delivers whole messages at the head of the buffer; whatever else is there is the stock parser's, as before.
 
-    Source: docs/load-testing.md says what the stock parser's regular expressions, and its wait per message, cost.
+    Source: docs/load-testing.md, "What a query costs": before and after.
     """
 
     def __init__(self, client: Any, deliver: Deliver) -> None:
