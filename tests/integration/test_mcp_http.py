@@ -13,7 +13,7 @@ from services.runtime.errors import (
     UpstreamError,
     UpstreamRefusedError,
 )
-from services.worker.mcp import client
+from services.worker.mcp import http_pool
 from services.worker.mcp.session import OpenError
 from tests.support.http_sessions import ODD_RESULT, call, opened, opener, response
 from tests.support.mcp_servers.raw_http import DISCOVERED, Handler, Request, raw_server
@@ -248,7 +248,7 @@ async def test_calls_in_a_row_share_a_connection_and_calls_at_once_have_one_each
 
 
 async def test_a_connection_that_has_been_idle_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "KEEP_ALIVE_S", 0.1)
+    monkeypatch.setattr(http_pool, "KEEP_ALIVE_S", 0.1)
 
     async def handler(request: Request, reader: asyncio.StreamReader) -> None:
         await request.result(b"{}")

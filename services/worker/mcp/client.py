@@ -1,23 +1,23 @@
 """The HTTP client of a session: the configured headers, and the access token if there is one, go with every request."""
 
+import base64
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from types import SimpleNamespace
-from typing import Any, Final
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
 
-import aiohttp
 from yarl import URL
 
 from services.runtime.errors import NoWorkerError
-from services.worker.mcp.oauth import TokenSource
+from services.worker.mcp.http_connection import HttpError, Response
+from services.worker.mcp.http_pool import HttpPool
 from services.worker.mcp.transport import Exchange
 
-CONNECT_TIMEOUT_S: Final = 3.0
-KEEP_ALIVE_S: Final = 4.0
-"""Below the five seconds after which uvicorn and Node close an idle connection: a request must not meet that."""
+if TYPE_CHECKING:
+    from services.worker.mcp.oauth import TokenSource
 
 _HEADERS: Final = {
     "accept": "application/json, text/event-stream",
+    "accept-encoding": "identity",
     "content-type": "application/json",
     "user-agent": "busbar",
 }
@@ -26,71 +26,91 @@ _HEADERS: Final = {
 class Client:
     """Sends requests to one server."""
 
-    def __init__(self, http: aiohttp.ClientSession, configured: Mapping[str, str], tokens: TokenSource | None) -> None:
-        """Send through `http`, with the `configured` headers; `tokens` if the server wants one."""
-        self._http = http
-        self._configured = configured
+    def __init__(self, url: URL, pool: HttpPool, configured: Mapping[str, str], tokens: "TokenSource | None") -> None:
+        """Send through `pool`, with the `configured` headers; `tokens` if the server wants one."""
+        self.url = url
+        self._pool = pool
+        self._headers = {"host": url.host_port_subcomponent or "", **_HEADERS, **_of_user(url), **configured}
         self._tokens = tokens
 
-    @asynccontextmanager
-    async def request(
+    async def send(
         self,
         method: str,
-        url: str | URL,
         headers: Mapping[str, str],
         *,
-        data: bytes | None = None,
+        url: URL | None = None,
+        data: bytes = b"",
         exchange: Exchange | None = None,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send one request and yield the response; `exchange` is marked when it is on its way.
+    ) -> Response:
+        """Send one request and return the response once its headers are there; use it as a context, so that it ends.
 
-        A request that the server refuses with 401 did not run: with a new token it is sent again, once.
+        A request that the server refuses with 401 did not run: with a new token it is sent again, once. No other is
+        sent twice, and redirects are not followed: they could lead credentials astray.
+
+        Args:
+            method: of HTTP.
+            headers: beside the configured ones; names in lower case.
+            url: of this server; None: the configured one.
+            data: the body.
+            exchange: is marked when the request is on its way.
 
         Raises:
             NoWorkerError: there is no token, or the server refuses the new one too.
-            aiohttp.ClientError: as aiohttp does.
+            HttpError: there is no response; a ConnectError if nothing was sent.
         """
+        path = (url or self.url).raw_path_qs
         if self._tokens is None:
-            async with self._send(method, url, {**self._configured, **headers}, data, exchange) as response:
-                yield response
-            return
+            return await self._ask(_request(method, path, {**self._headers, **headers}, data), exchange)
         for _ in range(2):
             token = await self._tokens.token()
-            authorized = {**self._configured, **headers, "authorization": f"Bearer {token}"}
-            async with self._send(method, url, authorized, data, exchange) as response:
-                if response.status != 401:
-                    yield response
-                    return
-            self._tokens.drop(token)
+            authorized = {**self._headers, **headers, "authorization": f"Bearer {token}"}
+            response = await self._ask(_request(method, path, authorized, data), exchange)
+            if response.status != 401:
+                return response
+            with response:
+                self._tokens.drop(token)
             if exchange is not None:
                 exchange.was_sent = False
         raise NoWorkerError
 
-    def _send(
-        self, method: str, url: str | URL, headers: Mapping[str, str], data: bytes | None, exchange: Exchange | None
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """Send once: aiohttp repeats idempotent methods only. Redirects could lead credentials astray."""
-        return self._http.request(
-            method, url, data=data, headers=headers, allow_redirects=False, trace_request_ctx=exchange
-        )
+    async def _ask(self, request: bytes, exchange: Exchange | None) -> Response:
+        def note() -> None:
+            if exchange is not None:
+                exchange.was_sent = True
+
+        connection = await self._pool.connection()
+        return await connection.ask(request, note)
 
 
 @asynccontextmanager
-async def open_client(configured: Mapping[str, str], tokens: TokenSource | None) -> AsyncIterator[Client]:
-    """Open the one HTTP client of a session: no limit on connections, no cookies, no proxies from the environment."""
-    tracing = aiohttp.TraceConfig()
-    tracing.on_request_headers_sent.append(_mark_sent)
-    async with aiohttp.ClientSession(
-        headers=_HEADERS,
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
-        trace_configs=[tracing],
-        read_bufsize=2**18,
-    ) as http:
-        yield Client(http, configured, tokens)
+async def open_client(url: str, configured: Mapping[str, str], tokens: "TokenSource | None") -> AsyncIterator[Client]:
+    """Open the one HTTP client of a session; its connections end with it."""
+    address = URL(url)
+    pool = HttpPool(address)
+    try:
+        yield Client(address, pool, configured, tokens)
+    finally:
+        pool.close()
 
 
-async def _mark_sent(_client: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
-    if context.trace_request_ctx is not None:
-        context.trace_request_ctx.was_sent = True
+def _of_user(url: URL) -> Mapping[str, str]:
+    """What a URL with a user in it says. Source: RFC 7617."""
+    if url.user is None:
+        return {}
+    return {"authorization": "Basic " + base64.b64encode(f"{url.user}:{url.password or ''}".encode()).decode()}
+
+
+def _request(method: str, path: str, headers: Mapping[str, str], data: bytes) -> bytes:
+    """Return the bytes of a request.
+
+    Raises:
+        HttpError: a header would not be what it is taken for.
+    """
+    lines = [f"{method} {path} HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()]]
+    if data or method == "POST":
+        lines.append(f"content-length: {len(data)}")
+    lines += ("", "")
+    head = "\r\n".join(lines)
+    if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1:
+        raise HttpError
+    return head.encode() + data

@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final
-
-import aiohttp
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
 
 from bus_schemas.workers import ServerFault
 from services.runtime.config.connections import Connection
@@ -17,11 +15,14 @@ from services.runtime.racing import first_result, never
 from services.worker.mcp.answering import answer
 from services.worker.mcp.client import Client, open_client
 from services.worker.mcp.errands import Errands
+from services.worker.mcp.http_connection import HttpError, Response
 from services.worker.mcp.lines import EventSplitter, TooLongError
 from services.worker.mcp.messages import Message, NoMessageError, decode_message, encode_cancellation
-from services.worker.mcp.oauth import TokenSource
 from services.worker.mcp.session import DEAF, MAX_RESULT_BYTES, Hearing
 from services.worker.mcp.transport import Exchange, ListChanges, SessionExpiredError
+
+if TYPE_CHECKING:
+    from services.worker.mcp.oauth import TokenSource
 
 _EVENTS: Final = "text/event-stream"
 _SESSION_ID: Final = "mcp-session-id"
@@ -32,11 +33,11 @@ _MAX_BODY_BYTES: Final = MAX_RESULT_BYTES + 2**16
 
 @asynccontextmanager
 async def open_http(
-    connection: Connection, process: GuardedProcess | None = None, tokens: TokenSource | None = None
+    connection: Connection, process: GuardedProcess | None = None, tokens: "TokenSource | None" = None
 ) -> AsyncIterator["HttpTransport"]:
     """Open an HTTP client for the server's URL; nothing is sent yet."""
-    async with open_client(connection.headers, tokens) as client:
-        transport = HttpTransport(client, connection.url or "", process)
+    async with open_client(connection.url or "", connection.headers, tokens) as client:
+        transport = HttpTransport(client, process)
         try:
             yield transport
         finally:
@@ -48,10 +49,9 @@ class HttpTransport:
 
     is_http = True
 
-    def __init__(self, client: Client, url: str, process: GuardedProcess | None) -> None:
-        """Send requests to `url` through `client`; `process` is the server's, if it is ours."""
+    def __init__(self, client: Client, process: GuardedProcess | None) -> None:
+        """Send requests through `client`; `process` is the server's, if it is ours."""
         self._client = client
-        self._url = url
         self._process = process
         self._errands = Errands()
         self._list_changes = ListChanges()
@@ -64,14 +64,14 @@ class HttpTransport:
         """See `Transport.exchange`. When cancelled, the connection is closed: that is how HTTP says it."""
         session_id = None if exchange.opens_session else self._session_id
         try:
-            async with self._post(exchange.message, exchange.headers, session_id, exchange) as response:
+            with await self._post(exchange.message, exchange.headers, session_id, exchange) as response:
                 return await self._response(response, exchange, session_id)
         except asyncio.CancelledError:
             if session_id is not None and exchange.was_sent:
                 # In the legacy era a connection that closes means nothing.
                 self._errands.run(self.notify(encode_cancellation(exchange.request_id), exchange.headers))
             raise
-        except aiohttp.ClientError as error:
+        except HttpError as error:
             if exchange.was_sent:
                 raise UpstreamError from error
             raise NoWorkerError from error
@@ -79,9 +79,9 @@ class HttpTransport:
     async def notify(self, message: bytes, headers: Mapping[str, str]) -> None:
         """See `Transport.notify`."""
         try:
-            async with self._post(message, headers, self._session_id):
+            with await self._post(message, headers, self._session_id):
                 pass
-        except aiohttp.ClientError as error:
+        except HttpError as error:
             raise NoWorkerError from error
 
     async def listen(self, headers: Mapping[str, str]) -> None:
@@ -105,19 +105,19 @@ class HttpTransport:
             self._errands.run(self._delete(self._session_id))
         await self._errands.finish()
 
-    def _post(
+    async def _post(
         self, message: bytes, headers: Mapping[str, str], session_id: str | None, exchange: Exchange | None = None
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    ) -> Response:
         if session_id is not None:
             headers = {**headers, _SESSION_ID: session_id}
-        return self._client.request("POST", self._url, headers, data=message, exchange=exchange)
+        return await self._client.send("POST", headers, data=message, exchange=exchange)
 
     async def _hear(self, headers: Mapping[str, str]) -> None:
         asking = {**headers, "accept": _EVENTS}
         if self._session_id is not None:
             asking[_SESSION_ID] = self._session_id
         try:
-            async with self._client.request("GET", self._url, asking) as response:
+            with await self._client.send("GET", asking) as response:
                 if response.status in _NOT_NOW or response.status >= 500:
                     raise UpstreamError
                 if response.status == 200 and response.content_type == _EVENTS:
@@ -125,17 +125,16 @@ class HttpTransport:
                     self._list_changes.note()
                     await self._from_events(response, headers)
                     return
-        except aiohttp.ClientError as error:
+        except HttpError as error:
             raise UpstreamError from error
         # 405: the server offers none. 404: it has none, or not for this session, which the next request will renew.
         await never()
 
     async def _delete(self, session_id: str) -> None:
-        with contextlib.suppress(aiohttp.ClientError):
-            async with self._client.request("DELETE", self._url, {_SESSION_ID: session_id}):
-                pass
+        with contextlib.suppress(HttpError), await self._client.send("DELETE", {_SESSION_ID: session_id}):
+            pass
 
-    async def _response(self, response: aiohttp.ClientResponse, exchange: Exchange, session_id: str | None) -> Message:
+    async def _response(self, response: Response, exchange: Exchange, session_id: str | None) -> Message:
         if response.content_type == _EVENTS:
             found = await self._from_events(response, exchange.headers, exchange.hearing)
             if found is None:
@@ -158,12 +157,12 @@ class HttpTransport:
             self._renewed = asyncio.Event()
 
     async def _from_events(
-        self, response: aiohttp.ClientResponse, headers: Mapping[str, str], hearing: Hearing = DEAF
+        self, response: Response, headers: Mapping[str, str], hearing: Hearing = DEAF
     ) -> Message | None:
         """Read until a response comes; None if the stream ends without one."""
         events = EventSplitter(_MAX_BODY_BYTES)
         try:
-            async for chunk in response.content.iter_any():
+            async for chunk in response.parts():
                 for event in events.feed(chunk):
                     message = self._decoded(event.data)
                     if message.is_response:
@@ -197,17 +196,15 @@ class HttpTransport:
         return message
 
 
-async def _body(response: aiohttp.ClientResponse) -> bytes:
+async def _body(response: Response) -> bytes:
     """Read the body, and no more of it than can be a result."""
-    chunks: list[bytes] = []
-    size = response.content_length or 0
-    if size <= _MAX_BODY_BYTES:
-        size = 0
-        async for chunk in response.content.iter_any():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > _MAX_BODY_BYTES:
-                break
-    if size > _MAX_BODY_BYTES:
+    if response.announced_bytes > _MAX_BODY_BYTES:
         raise ResultTooLargeError
-    return b"".join(chunks)
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.parts():
+        parts.append(part)
+        size += len(part)
+        if size > _MAX_BODY_BYTES:
+            raise ResultTooLargeError
+    return b"".join(parts)

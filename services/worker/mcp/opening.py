@@ -129,12 +129,13 @@ class SessionOpener:
         """Return a session; what it stands on is open for as long as `stack` is."""
         if connection.url is None:
             return await self._over(open_stdio(connection, self._log_path), stack, eras, limit_s)
-        # aiohttp is a third of a worker's start: not of one whose server speaks over stdio.
+        # What HTTP needs takes its time to import: not for a server that speaks over stdio.
         from services.worker.mcp.http import open_http  # noqa: PLC0415
-        from services.worker.mcp.oauth import TokenSource  # noqa: PLC0415
         from services.worker.mcp.sse import open_sse, refuses_post  # noqa: PLC0415
 
         if self._tokens is None and connection.oauth is not None:
+            from services.worker.mcp.oauth import TokenSource  # noqa: PLC0415
+
             self._tokens = TokenSource(connection.oauth)
         process = None
         if connection.command:

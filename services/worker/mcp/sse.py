@@ -5,9 +5,8 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, Never
+from typing import TYPE_CHECKING, Final, Never
 
-import aiohttp
 import msgspec
 from yarl import URL
 
@@ -19,12 +18,16 @@ from services.runtime.racing import first_result, never
 from services.worker.mcp.client import Client, open_client
 from services.worker.mcp.eras import CLIENT_INFO, LEGACY_VERSIONS
 from services.worker.mcp.errands import Errands
+from services.worker.mcp.http_connection import HttpError, Response
+from services.worker.mcp.http_pool import ConnectTimeoutError
 from services.worker.mcp.lines import Event, EventSplitter
 from services.worker.mcp.messages import Message, encode_cancellation, encode_request
-from services.worker.mcp.oauth import TokenSource
 from services.worker.mcp.pending import MAX_MESSAGE_BYTES, PendingExchanges
 from services.worker.mcp.session import OpenError
 from services.worker.mcp.transport import Exchange
+
+if TYPE_CHECKING:
+    from services.worker.mcp.oauth import TokenSource
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +44,7 @@ _GREETING: Final = encode_request(
 )
 
 
-async def refuses_post(connection: Connection, tokens: TokenSource | None = None) -> bool:
+async def refuses_post(connection: Connection, tokens: "TokenSource | None" = None) -> bool:
     """Whether the URL refuses a greeting by POST with a 4xx, as a server of this transport does.
 
     The specification's own rule for telling the two apart ("Backwards compatibility" of 2025-03-26 and later). One that
@@ -53,17 +56,17 @@ async def refuses_post(connection: Connection, tokens: TokenSource | None = None
     try:
         async with (
             asyncio.timeout(ENDPOINT_TIMEOUT_S),
-            open_client(connection.headers, tokens) as client,
-            client.request("POST", connection.url or "", {}, data=_GREETING) as response,
+            open_client(connection.url or "", connection.headers, tokens) as client,
         ):
-            return 400 <= response.status < 500 and response.status not in _KEPT_OUT
-    except (aiohttp.ClientError, TimeoutError):
+            with await client.send("POST", {}, data=_GREETING) as response:
+                return 400 <= response.status < 500 and response.status not in _KEPT_OUT
+    except (HttpError, TimeoutError):
         return False
 
 
 @asynccontextmanager
 async def open_sse(
-    connection: Connection, process: GuardedProcess | None = None, tokens: TokenSource | None = None
+    connection: Connection, process: GuardedProcess | None = None, tokens: "TokenSource | None" = None
 ) -> AsyncIterator["SseTransport"]:
     """Open the stream and learn where to send.
 
@@ -72,15 +75,13 @@ async def open_sse(
         NoWorkerError: it wants a token, and there is none.
     """
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(open_client(connection.headers, tokens))
+        client = await stack.enter_async_context(open_client(connection.url or "", connection.headers, tokens))
         try:
             async with asyncio.timeout(ENDPOINT_TIMEOUT_S):
-                stream = await stack.enter_async_context(
-                    client.request("GET", connection.url or "", {"accept": "text/event-stream"})
-                )
-        except aiohttp.ConnectionTimeoutError as error:
+                stream = stack.enter_context(await client.send("GET", {"accept": "text/event-stream"}))
+        except ConnectTimeoutError as error:
             raise OpenError(ServerFault.CONNECTION_TIMEOUT) from error
-        except aiohttp.ClientError as error:
+        except HttpError as error:
             raise OpenError(ServerFault.CONNECTION_REFUSED) from error
         except TimeoutError as error:
             raise OpenError(ServerFault.NOT_RESPONDING) from error
@@ -97,7 +98,7 @@ class SseTransport:
 
     is_http = True
 
-    def __init__(self, client: Client, stream: aiohttp.ClientResponse, process: GuardedProcess | None) -> None:
+    def __init__(self, client: Client, stream: Response, process: GuardedProcess | None) -> None:
         """Begin to listen to `stream`; requests go through `client`; `process` is the server's, if it is ours."""
         self._client = client
         self._stream = stream
@@ -175,12 +176,12 @@ class SseTransport:
         if self._listening.done():
             raise NoWorkerError
         try:
-            async with self._client.request(
-                "POST", self._endpoint.result(), headers, data=message, exchange=exchange
+            with await self._client.send(
+                "POST", headers, url=self._endpoint.result(), data=message, exchange=exchange
             ) as response:
                 if not 200 <= response.status < 300:
                     raise UpstreamError
-        except aiohttp.ClientError as error:
+        except HttpError as error:
             if exchange is not None and exchange.was_sent:
                 raise UpstreamError from error
             raise NoWorkerError from error
@@ -188,11 +189,11 @@ class SseTransport:
     async def _listen(self) -> ServerFault:
         events = EventSplitter(MAX_MESSAGE_BYTES)
         try:
-            async for chunk in self._stream.content.iter_any():
+            async for chunk in self._stream.parts():
                 for event in events.feed(chunk):
                     self._take(event)
             return ServerFault.CONNECTION_REFUSED
-        except aiohttp.ClientError:
+        except HttpError:
             return ServerFault.CONNECTION_REFUSED
         except ValueError as error:
             log.warning("the server broke the protocol", extra={"cause": type(error).__name__})
@@ -202,8 +203,8 @@ class SseTransport:
 
     def _take(self, event: Event) -> None:
         if event.kind == b"endpoint" and not self._endpoint.done():
-            endpoint = self._stream.url.join(URL(event.data.decode()))
-            if endpoint.origin() != self._stream.url.origin():
+            endpoint = self._client.url.join(URL(event.data.decode()))
+            if endpoint.origin() != self._client.url.origin():
                 # Our credentials would go there.
                 raise ValueError("the endpoint is elsewhere")
             self._endpoint.set_result(endpoint)
