@@ -48,7 +48,7 @@ def reading_body(model: type[BodyT]) -> Callable[[Request], Awaitable[BodyT]]:
     """
 
     async def read(request: Request) -> BodyT:
-        data = await read_body(request, MAX_BODY_BYTES, timeout_s=_TIMEOUT_S)
+        data = await read_body(request.receive, MAX_BODY_BYTES, timeout_s=_TIMEOUT_S)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise UnsupportedMediaTypeError
         try:

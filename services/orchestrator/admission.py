@@ -1,15 +1,18 @@
 """How much is worked on at once: queries in all and for one server, and bytes. What is beyond it is refused at once."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Self
 
 from services.orchestrator.flow_metrics import FlowMetrics
 from services.runtime.errors import OverloadedError
 
 
 class Hold:
-    """Bytes that are in memory for one query; given back by whoever opened it."""
+    """Bytes that are in memory for one query, while the context lasts."""
+
+    __slots__ = ("_admission", "_bytes")
 
     def __init__(self, admission: "Admission") -> None:
         self._admission = admission
@@ -20,10 +23,54 @@ class Hold:
         self._bytes += size
         self._admission.held_bytes += size
 
-    def release(self) -> None:
-        """Give all of them back."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self._admission.held_bytes -= self._bytes
         self._bytes = 0
+
+
+class _Query:
+    """One query more, while the context lasts."""
+
+    __slots__ = ("_admission",)
+
+    def __init__(self, admission: "Admission") -> None:
+        self._admission = admission
+
+    def __enter__(self) -> None:
+        self._admission.check()
+        self._admission.in_flight += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._admission.in_flight -= 1
+
+
+class _Waiting:
+    """One query more that waits for a server's answer, while the context lasts."""
+
+    __slots__ = ("_most", "_of_server", "_server")
+
+    def __init__(self, of_server: Counter[str], server: str, most: int) -> None:
+        self._of_server = of_server
+        self._server = server
+        self._most = most
+
+    def __enter__(self) -> None:
+        count = self._of_server[self._server]
+        if count >= self._most:
+            raise OverloadedError
+        self._of_server[self._server] = count + 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._of_server[self._server] -= 1
 
 
 class Admission:
@@ -48,47 +95,25 @@ class Admission:
         self._of_server: Counter[str] = Counter()
         self.in_flight = 0
         self.held_bytes = 0
-        metrics.watch(in_flight=lambda: self.in_flight, held_bytes=lambda: self.held_bytes)
+        metrics.watch(
+            in_flight=lambda: self.in_flight, held_bytes=lambda: self.held_bytes, at_server=self._of_server.__getitem__
+        )
 
     def check(self) -> None:
         """Raises OverloadedError: there are too many queries, or they and their answers take too much memory."""
         if self.in_flight >= self._most_in_flight or self.held_bytes >= self._most_held_bytes:
             raise OverloadedError
 
-    @contextmanager
-    def query(self) -> Iterator[None]:
-        """Let a query in, and count it while the context lasts; raises as `check` does."""
-        self.check()
-        self.in_flight += 1
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
+    def query(self) -> AbstractContextManager[None]:
+        """Let a query in, and count it while the context lasts; entering it raises as `check` does."""
+        return _Query(self)
 
-    @contextmanager
-    def holding(self) -> Iterator[Hold]:
+    def holding(self) -> Hold:
         """Count bytes while the context lasts; nothing is refused."""
-        hold = Hold(self)
-        try:
-            yield hold
-        finally:
-            hold.release()
+        return Hold(self)
 
-    @contextmanager
-    def at(self, server: str) -> Iterator[None]:
-        """Let a query wait for an answer of `server`.
-
-        Raises:
-            OverloadedError: too many do.
-        """
-        if self._of_server[server] >= self._most_of_server:
-            raise OverloadedError
-        self._enter(server, 1)
-        try:
-            yield
-        finally:
-            self._enter(server, -1)
-
-    def _enter(self, server: str, count: int) -> None:
-        self._of_server[server] += count
-        self._metrics.at_server(server, self._of_server[server])
+    def at(self, server: str) -> AbstractContextManager[None]:
+        """Let a query wait for an answer of `server`; entering the context raises OverloadedError if too many do."""
+        if server not in self._of_server:
+            self._metrics.know_all([server])
+        return _Waiting(self._of_server, server, self._most_of_server)

@@ -90,7 +90,7 @@ class Answers:
 
         async def call() -> Outcome:
             body = read.body()
-            failure: NotExecutedError = NoWorkerError()
+            failure: NotExecutedError | None = None
             lost: MaybeExecutedError | None = None
             line = deque(targets)
             tried: set[str | None] = set()
@@ -139,7 +139,7 @@ class Answers:
                     tried.add(error.holder)
                     # Who was to be asked because of what it remembers has no others.
                     line = deque(_others(version, tried, context) if is_lost(error) and ANYBODY in targets else ())
-            raise lost or failure
+            raise lost or failure or NoWorkerError()
 
         with self._admission.at(version.server):
             question = Question(read.query, version, context.principal, forwarded)

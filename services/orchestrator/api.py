@@ -6,11 +6,12 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.types import Receive, Scope
 
 from bus_schemas.errors import OF_ADMIN, ErrorCode
 from bus_schemas.queries import Answer
 from services.orchestrator.context import Context
-from services.orchestrator.intake import read_json_body, refused
+from services.orchestrator.intake import RequestHeaders, read_json_body, refused
 from services.orchestrator.lists import (
     Lists,
     PromptItem,
@@ -51,11 +52,12 @@ _OF_LISTS = problems(*_EVERYWHERE, ErrorCode.INVALID_REQUEST, ErrorCode.INTERNAL
 
 async def caller(request: Request) -> Principal:
     """Who asks. Raises UnauthorizedError, ForbiddenError, IssuerUnavailableError."""
-    return await state_of(request).authenticate(request.headers.get("authorization"), request.headers.keys())
+    headers = RequestHeaders(request.scope)
+    return await state_of(request.scope).authenticate(headers.first("authorization"), headers.names)
 
 
 def _lists(request: Request) -> Lists:
-    return state_of(request).lists
+    return state_of(request.scope).lists
 
 
 Caller = Annotated[Principal, Depends(caller)]
@@ -74,7 +76,7 @@ Wanted = Annotated[Selection, Query()]
     openapi_extra={"requestBody": QUERY_BODY, "parameters": [IDEMPOTENCY_PARAMETER]},
 )
 async def query(request: Request) -> Response:
-    return await ask(request)
+    return await ask(request.scope, request.receive)
 
 
 def _as_it_is(part: T) -> T:
@@ -82,37 +84,39 @@ def _as_it_is(part: T) -> T:
 
 
 async def ask(
-    request: Request,
+    scope: Scope,
+    receive: Receive,
     query_of: Callable[[bytes], bytes] = _as_it_is,
     told: Callable[[Reply], Reply] = _as_it_is,
 ) -> Response:
     """Answer the query that a request makes.
 
     Args:
-        request: has a JSON body.
+        scope: of the request.
+        receive: gives its body, which is JSON.
         query_of: gives the query for the body; may raise a QueryError.
         told: gives what the caller is told for the reply.
     """
-    state = state_of(request)
+    state = state_of(scope)
     received_at = time.monotonic()
     request_id = new_id()
-    headers = request.headers
+    headers = RequestHeaders(scope)
     admission = state.admission
     try:
-        principal = await state.authenticate(headers.get("authorization"), headers.keys())
+        principal = await state.authenticate(headers.first("authorization"), headers.names)
         admission.check()  # the HTTP server drops the body of a query that is refused here
         with admission.holding() as hold:
-            body = query_of(await read_json_body(request, hold))
+            body = query_of(await read_json_body(receive, headers, hold))
             context = Context(
                 request_id,
                 principal,
                 received_at,
-                trace_context(headers.getlist),
-                headers.getlist,
-                idempotency_key=", ".join(headers.getlist(IDEMPOTENCY_KEY)) if IDEMPOTENCY_KEY in headers else None,
+                trace_context(headers),
+                headers,
+                idempotency_key=headers.joined(IDEMPOTENCY_KEY),
             )
             with admission.query():
-                reply = await _while_connected(request, state.queries.answer(body, context))
+                reply = await _while_connected(receive, state.queries.answer(body, context))
     except QueryError as error:
         return refused(state, error, request_id, received_at)
     if reply is None:
@@ -121,7 +125,7 @@ async def ask(
     return HeldResponse(reply.body, reply.status, {"content-type": reply.content_type, **reply.headers}, admission)
 
 
-async def _while_connected(request: Request, answering: Coroutine[Any, Any, Reply]) -> Reply | None:
+async def _while_connected(receive: Receive, answering: Coroutine[Any, Any, Reply]) -> Reply | None:
     """Return the answer, or stop working on it when the caller hangs up: None."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101
@@ -129,7 +133,7 @@ async def _while_connected(request: Request, answering: Coroutine[Any, Any, Repl
 
     def watch() -> None:
         nonlocal hung_up
-        hung_up = asyncio.ensure_future(request.receive())
+        hung_up = asyncio.ensure_future(receive())
         hung_up.add_done_callback(lambda ended: None if ended.cancelled() else task.cancel())
 
     beginning = asyncio.get_running_loop().call_later(_WATCHED_AFTER_S, watch)

@@ -6,12 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.routing import Route
 
 from bus_schemas.inboxes import bulk_instance
 from services.orchestrator.admission import Admission
 from services.orchestrator.answers import Answers
-from services.orchestrator.api import ask
 from services.orchestrator.api import router as query_router
 from services.orchestrator.attempts import Attempts
 from services.orchestrator.breaker.board import Board
@@ -43,6 +41,7 @@ from services.orchestrator.protected_resource import Challenges, metadata_routes
 from services.orchestrator.quarantine import QuarantineMetrics
 from services.orchestrator.query import QueryService
 from services.orchestrator.query_log import open_query_log
+from services.orchestrator.query_route import QueryRoute
 from services.orchestrator.repeating import Repeats
 from services.orchestrator.retry_budget import RetryBudget
 from services.orchestrator.rollouts import RolloutMetrics
@@ -79,7 +78,7 @@ the answer is the server's own result, unchanged. Errors are application/problem
 """
 
 
-def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
+def create_app(settings: OrchestratorSettings, life: Lifecycle) -> QueryRoute:
     """Return the orchestrator's app; nothing is opened before its lifespan."""
     config = config_path(settings.config)
     policy = LivePolicy.of_start(load_policy(config))
@@ -199,14 +198,12 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> FastAPI:
         description=_DESCRIPTION,
     )
     _add_routes(app, rules)
-    return app
+    return QueryRoute(app, names=settings.names, life=life, rules=rules)
 
 
 def _add_routes(app: FastAPI, rules: TokenRules | None) -> None:
     for router in (query_router, tools_router, mcp_router):
         app.include_router(router)
-    # Ahead of FastAPI's own route, which describes it: FastAPI takes longer for a request than all that we do with it.
-    app.router.routes.insert(0, Route("/v1/query", ask, methods=["POST"]))
     if rules is not None:
         app.include_router(metadata_routes(rules))
         app.add_middleware(Challenges, rules=rules)

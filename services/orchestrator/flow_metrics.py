@@ -1,6 +1,7 @@
 """What an operator sees of load: what is in flight, what is held in memory, what is sent again."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -41,26 +42,33 @@ class FlowMetrics:
             "Queries whose lost call was not sent again because too many others were.",
             registry=registry,
         )
+        self._at_server: Callable[[str], float] = lambda _: 0
         for reason in _REASONS:
             self._sent_again.labels(reason.value)
 
-    def watch(self, *, in_flight: Callable[[], float], held_bytes: Callable[[], float]) -> None:
-        """Read these whenever somebody scrapes."""
+    def watch(
+        self,
+        *,
+        in_flight: Callable[[], float],
+        held_bytes: Callable[[], float],
+        at_server: Callable[[str], float],
+    ) -> None:
+        """Read these whenever somebody scrapes; the last of each server that is known."""
         self._in_flight.set_function(in_flight)
         self._held.set_function(held_bytes)
+        self._at_server = at_server
 
     def know_all(self, servers: Iterable[str]) -> None:
         """Make the children of these servers' metrics, unless there are some."""
         for server in servers:
-            self._of_server.labels(server)
-
-    def at_server(self, server: str, count: int) -> None:
-        """Note how many queries wait for a server that is known."""
-        self._of_server.labels(server).set(count)
+            self._of_server.labels(server).set_function(partial(self._waiting_at, server))
 
     def sent_again(self, reason: ErrorCode) -> None:
         """Count a call that follows another of the same query."""
         self._sent_again.labels(reason.value).inc()
+
+    def _waiting_at(self, server: str) -> float:
+        return self._at_server(server)
 
     def budget_exhausted(self) -> None:
         """Count a query whose lost call is not sent again for the sake of the servers."""

@@ -1,8 +1,10 @@
 """What every request that leads to a query goes through: its body within bounds, or why it gets no further."""
 
+from collections.abc import Collection, Sequence
 from typing import Final
 
-from fastapi import Request, Response
+from fastapi import Response
+from starlette.types import Receive, Scope
 
 from bus_schemas.queries import MAX_BODY_BYTES
 from services.orchestrator.admission import Hold
@@ -15,15 +17,41 @@ _BODY_TIMEOUT_S: Final = 30.0
 """As long as a query has that does not say; the largest body needs 35 kB/s for it."""
 
 
-async def read_json_body(request: Request, hold: Hold) -> bytes:
+class RequestHeaders:
+    """The headers of an HTTP request, each read once; see `HeaderValues`."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._values: dict[str, list[str]] = {}
+        for name, value in scope["headers"]:
+            self._values.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+
+    def __call__(self, name: str) -> Sequence[str]:
+        return self._values.get(name, ())
+
+    @property
+    def names(self) -> Collection[str]:
+        return self._values.keys()
+
+    def first(self, name: str) -> str | None:
+        """Return the value that came first; None if there is none."""
+        values = self._values.get(name)
+        return None if values is None else values[0]
+
+    def joined(self, name: str) -> str | None:
+        """Return all values as one list (RFC 9110, section 5.3); None if there is none."""
+        values = self._values.get(name)
+        return None if values is None else ", ".join(values)
+
+
+async def read_json_body(receive: Receive, headers: RequestHeaders, hold: Hold) -> bytes:
     """Return the whole body, counted by `hold`.
 
     Raises:
         BodyTimeoutError, PayloadTooLargeError: as `read_body` does.
         UnsupportedMediaTypeError: it does not claim to be JSON.
     """
-    body = await read_body(request, MAX_BODY_BYTES, timeout_s=_BODY_TIMEOUT_S, on_part=hold.add)
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+    body = await read_body(receive, MAX_BODY_BYTES, timeout_s=_BODY_TIMEOUT_S, on_part=hold.add)
+    if (headers.first("content-type") or "").partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaTypeError
     return body
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from fastapi import Request
+from starlette.types import Scope
 
 from services.orchestrator.admission import Admission
 from services.orchestrator.lists import Lists
@@ -23,6 +23,6 @@ class OrchestratorState:
     IssuerUnavailableError."""
 
 
-def state_of(request: Request) -> OrchestratorState:
-    state: OrchestratorState = request.state.orchestrator
+def state_of(scope: Scope) -> OrchestratorState:
+    state: OrchestratorState = scope["state"]["orchestrator"]
     return state

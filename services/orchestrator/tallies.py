@@ -56,7 +56,10 @@ class VersionTallies:
 
         A call that no worker took, or that its caller gave up, says nothing of the version.
         """
-        tally = self._tallies.setdefault((version.server, version.version), _Tally())
+        key = version.server, version.version
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = _Tally()
 
         async def counted() -> Outcome:
             began_at = self._clock()

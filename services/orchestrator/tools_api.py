@@ -55,4 +55,6 @@ async def call_tool(
     tool: str,
     timeout_ms: Annotated[int, Query(ge=1, le=MAX_TIMEOUT_MS, description="How long the caller waits.")] = 30_000,
 ) -> Response:
-    return await ask(request, lambda body: plain_query(server, tool, body, timeout_ms), plain_reply)
+    return await ask(
+        request.scope, request.receive, lambda body: plain_query(server, tool, body, timeout_ms), plain_reply
+    )

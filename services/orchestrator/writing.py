@@ -20,7 +20,14 @@ class HeldResponse(Response):
     """
 
     def __init__(self, body: bytes, status: int, headers: Mapping[str, str], admission: Admission) -> None:
-        super().__init__(body, status, headers=headers)
+        # Without Starlette's own, which looks for what is not there.
+        self.status_code = status
+        self.body = body
+        self.background = None
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(body)),
+            *[(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()],
+        ]
         self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,6 +39,9 @@ class HeldResponse(Response):
 
 async def write_in_pieces(body: bytes | memoryview, send: Send) -> None:
     """Write the rest of a body, each piece when the caller has taken those before it."""
+    if len(body) <= _PIECE_BYTES:
+        await send({"type": "http.response.body", "body": bytes(body), "more_body": False})
+        return
     rest = memoryview(body)
     while len(rest) > _PIECE_BYTES:
         await send({"type": "http.response.body", "body": bytes(rest[:_PIECE_BYTES]), "more_body": True})

@@ -89,12 +89,12 @@ def problem_response(error: QueryError, request_id: str | None = None) -> Respon
 
 
 async def read_body(
-    request: Request, limit_bytes: int, *, timeout_s: float, on_part: Callable[[int], None] = lambda _: None
+    receive: Receive, limit_bytes: int, *, timeout_s: float, on_part: Callable[[int], None] = lambda _: None
 ) -> bytes:
     """Return the whole body.
 
     Args:
-        request: its headers have been read.
+        receive: of a request whose body nobody has read.
         limit_bytes: of the body.
         timeout_s: how long it may take to come.
         on_part: is told the size of each part that is kept.
@@ -104,24 +104,29 @@ async def read_body(
             in memory for as long as it likes.
         PayloadTooLargeError: it is over `limit_bytes`. Up to 16 MiB of it have been read and dropped, so that a caller
             who sends first and reads afterwards sees the answer and not a reset.
+        ClientDisconnect: the caller has gone.
     """
     parts: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(timeout_s):
-            async for part in request.stream():
+            is_whole = False
+            while not is_whole and size <= DROPPED_BODY_BYTES:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                part = message.get("body", b"")
+                is_whole = not message.get("more_body", False)
                 size += len(part)
                 if size <= limit_bytes:
                     parts.append(part)
                     on_part(len(part))
-                elif size > DROPPED_BODY_BYTES:
-                    break
     except TimeoutError as error:
         if size <= limit_bytes:
             raise BodyTimeoutError from error
     if size > limit_bytes:
         raise PayloadTooLargeError
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class AddressGuard:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from services.runtime.http_settings import HttpSettings
 from services.runtime.lifecycle import Lifecycle
@@ -18,7 +18,7 @@ SettingsT = TypeVar("SettingsT", bound=HttpSettings)
 def run_http_service(
     service: str,
     settings_class: type[SettingsT],
-    create_app: Callable[[SettingsT, Lifecycle], FastAPI],
+    create_app: Callable[[SettingsT, Lifecycle], ASGIApp],
     *,
     port: Callable[[SettingsT], int],
 ) -> int:

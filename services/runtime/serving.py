@@ -8,8 +8,9 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
+from services.runtime.joined_writes import JoiningProtocol
 from services.runtime.lifecycle import Lifecycle
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    app: FastAPI, listener: socket.socket, life: Lifecycle, *, leave: Callable[[], Awaitable[None]], drain_s: float
+    app: ASGIApp, listener: socket.socket, life: Lifecycle, *, leave: Callable[[], Awaitable[None]], drain_s: float
 ) -> None:
     """Serve until the lifecycle stops; then leave, finish what was taken, and close.
 
@@ -62,6 +63,7 @@ async def serve(
     """
     config = uvicorn.Config(
         app,
+        http=JoiningProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

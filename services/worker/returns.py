@@ -64,12 +64,10 @@ class Returns:
             token = str(next(self._tokens))
             self._keep(token, outgoing)
             try:
-                await outgoing.bus.publish(
-                    outgoing.to,
-                    outgoing.body,
-                    headers=outgoing.headers,
-                    reply=f"{outgoing.bus.inbox_prefix}.back.{token}",
-                )
+                back = f"{outgoing.bus.inbox_prefix}.back.{token}"
+                headers = outgoing.headers
+                if not outgoing.bus.publish_at_once(outgoing.to, outgoing.body, headers=headers, reply=back):
+                    await outgoing.bus.publish(outgoing.to, outgoing.body, headers=headers, reply=back)
             except BusAwayError:
                 self._forget(token)
                 if time.monotonic() >= outgoing.deadline:

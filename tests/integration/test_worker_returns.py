@@ -49,13 +49,13 @@ async def test_a_reply_that_keeps_coming_back_goes_out_ever_more_seldom(
 ) -> None:
     async with connected(nats.url) as worker, open_returns(worker.bus) as returns:
         published: list[str] = []
-        publish = worker.bus.publish
+        publish = worker.bus.publish_at_once
 
-        async def count(subject: str, payload: bytes, **about: Any) -> None:
+        def count(subject: str, payload: bytes, **about: Any) -> bool:
             published.append(subject)
-            await publish(subject, payload, **about)
+            return publish(subject, payload, **about)
 
-        monkeypatch.setattr(worker.bus, "publish", count)
+        monkeypatch.setattr(worker.bus, "publish_at_once", count)
         await returns.send(Outgoing(worker.bus, INBOX, {"mcp-kind": "result"}, b"{}", time.monotonic() + 3))
         with anyio.fail_after(5):
             await returns.settle()

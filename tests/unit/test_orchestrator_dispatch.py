@@ -79,7 +79,7 @@ class World:
         self.announced.fleet = Fleet(cast("Any", SimpleNamespace(connected=True)), cast("Any", None), lambda: self.now)
         self.exchange = Exchange()
         self.sent: list[Mapping[str, str]] = []
-        self.bus = SimpleNamespace(publish=self._publish, connected=True)
+        self.bus = SimpleNamespace(publish=self._publish, publish_at_once=self._publish_at_once, connected=True)
         inbox = SimpleNamespace(expect=self._expect)
         self.admission = admission(held_bytes=len(PARTS[0]))
         self.dispatcher = Dispatcher(cast("Bus", self.bus), cast("Inbox", inbox), self.announced.fleet, self.admission)
@@ -88,9 +88,12 @@ class World:
     def _expect(self) -> Iterator[Exchange]:
         yield self.exchange
 
-    async def _publish(self, *_: Any, headers: Mapping[str, str] | None = None, **__: Any) -> None:
-        if headers is not None:
-            self.sent.append(headers)
+    def _publish_at_once(self, *_: Any, headers: Mapping[str, str], **__: Any) -> bool:
+        self.sent.append(headers)
+        return True
+
+    async def _publish(self, *_: Any, **__: Any) -> None:
+        """Take what tells that a call is cancelled."""
 
     @asynccontextmanager
     async def call(

@@ -44,16 +44,17 @@ class World:
         self.exchange = Exchange()
         self.sent = asyncio.Event()
         self.subject = ""
-        bus, inbox = SimpleNamespace(publish=self._publish), SimpleNamespace(expect=self._expect)
+        bus, inbox = SimpleNamespace(publish_at_once=self._publish), SimpleNamespace(expect=self._expect)
         self._dispatcher = Dispatcher(cast("Bus", bus), cast("Inbox", inbox), self.announced.fleet, admission())
 
     @contextmanager
     def _expect(self) -> Iterator[Exchange]:
         yield self.exchange
 
-    async def _publish(self, subject: str, *_: Any, **__: Any) -> None:
+    def _publish(self, subject: str, *_: Any, **__: Any) -> bool:
         self.subject = subject
         self.sent.set()
+        return True
 
     async def call(self, instance: str) -> asyncio.Task[Any]:
         call = Call("a", "1.0.0", b"{}", "id", 1, "p", time.monotonic() + 60, instance=instance)

@@ -45,7 +45,7 @@ class Running(NamedTuple):
 def add_routes(app: FastAPI, state: dict[str, Any]) -> None:
     @app.post("/body")
     async def body(request: Request) -> dict[str, int]:
-        return {"bytes": len(await read_body(request, MIB, timeout_s=state["body_timeout_s"]))}
+        return {"bytes": len(await read_body(request.receive, MIB, timeout_s=state["body_timeout_s"]))}
 
     @app.get("/number")
     async def number(limit: int) -> int:

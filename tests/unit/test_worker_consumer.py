@@ -46,11 +46,15 @@ class FakeBus:
     async def fence(self) -> None:
         pass
 
-    async def publish(self, _subject: str, body: bytes, *, headers: Mapping[str, str], reply: str = "") -> None:
+    def publish_at_once(self, _subject: str, body: bytes, *, headers: Mapping[str, str], reply: str = "") -> bool:
         if not self.connected:
             raise BusAwayError
         self.published.append(headers[KIND])
         self.bodies.append(body)
+        return True
+
+    async def publish(self, subject: str, body: bytes, *, headers: Mapping[str, str], reply: str = "") -> None:
+        self.publish_at_once(subject, body, headers=headers, reply=reply)
 
 
 class EndlessExecution:

@@ -27,7 +27,7 @@ async def read_form(request: Request) -> dict[str, str]:
     Raises:
         UnsupportedMediaTypeError, PayloadTooLargeError, InvalidRequestError, BodyTimeoutError: it is none of ours.
     """
-    data = await read_body(request, _MOST_BYTES, timeout_s=_TIMEOUT_S)
+    data = await read_body(request.receive, _MOST_BYTES, timeout_s=_TIMEOUT_S)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _MEDIA_TYPE:
         raise UnsupportedMediaTypeError
     try:

@@ -4,12 +4,13 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Final
 
 from bus_schemas.breakers import BreakerChanged, BreakerState
-from services.orchestrator.breaker.guard import Guard
+from services.orchestrator.breaker.guard import Guard, Permit
 from services.orchestrator.breaker.metrics import BreakerMetrics
 from services.orchestrator.breaker.outcomes import Verdict, judge
 from services.runtime.breakers import BreakerWords
@@ -84,33 +85,37 @@ class Board:
             self._metrics.refused(server, version)
             raise
 
-    @contextmanager
-    def guarding(self, server: str, version: str, deadline: float) -> Iterator[None]:
+    def guarding(self, server: str, version: str, deadline: float) -> AbstractContextManager[None]:
         """Let one call through, and take its outcome: the result, or the error that it ends with.
 
-        `deadline` is the caller's, by the clock.
-
-        Raises:
-            CircuitOpenError: the call is not to be made.
+        `deadline` is the caller's, by the clock. Entering the context raises as `check` does.
         """
-        self.check(server, version)
-        guard = self._guard(server, version)
-        permit = guard.admit()
-        left_s = deadline - self._clock()
-        verdict = Verdict.IGNORED
+        return _Guarded(self, self._guard(server, version), deadline)
+
+    def admit(self, guard: Guard) -> Permit:
+        """Let a call through this breaker; counts and raises as `check` does."""
         try:
-            yield
-            verdict = Verdict.SUCCESS
-        except QueryError as error:
-            verdict = judge(
-                error,
-                left_s=left_s,
-                timeout_s=self._policy.of(server).timeout_s,
-                is_probe_failing=self._is_probe_failing(server, version, error),
-            )
+            return guard.admit()
+        except CircuitOpenError:
+            self._metrics.refused(guard.server, guard.version)
             raise
-        finally:
-            guard.settle(permit, verdict)
+
+    def judge(self, guard: Guard, error: BaseException | None, left_s: float) -> Verdict:
+        """Return what a call that ended so says; `left_s` is what it had until its deadline."""
+        if error is None:
+            return Verdict.SUCCESS
+        if not isinstance(error, QueryError):
+            return Verdict.IGNORED
+        return judge(
+            error,
+            left_s=left_s,
+            timeout_s=self._policy.of(guard.server).timeout_s,
+            is_probe_failing=self._is_probe_failing(guard.server, guard.version, error),
+        )
+
+    def left_s(self, deadline: float) -> float:
+        """Return how long it is until then, by the clock."""
+        return deadline - self._clock()
 
     def heard(self, word: BreakerChanged) -> None:
         """Obey a word of another that `words` holds already."""
@@ -187,3 +192,23 @@ class Board:
             and error.holder in (None, worker.report.instance)
         ]
         return bool(reports) and all(report.fault is not None for report in reports)
+
+
+class _Guarded:
+    """One call; see `Board.guarding`."""
+
+    __slots__ = ("_board", "_deadline", "_guard", "_left_s", "_permit")
+
+    def __init__(self, board: Board, guard: Guard, deadline: float) -> None:
+        self._board = board
+        self._guard = guard
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        self._permit = self._board.admit(self._guard)
+        self._left_s = self._board.left_s(self._deadline)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._guard.settle(self._permit, self._board.judge(self._guard, error, self._left_s))

@@ -6,8 +6,7 @@ orchestrators, and between calls in flight, is kept here: who probes, for how lo
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from circuitbreaker import CircuitBreaker
 
@@ -29,8 +28,7 @@ class _FailedCallError(Exception):
     """What the package is fed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(NamedTuple):
     """A call that was let through."""
 
     generation: int
@@ -105,9 +103,9 @@ class Guard:
 
     def admit(self) -> Permit:
         """Let a call through; `settle` takes its outcome. Raises as `check` does."""
-        self.check()
         if self._words.of(self.server, self.version) is None:
             return Permit(self._generation, is_probe=False)
+        self.check()
         self._change(BreakerState.HALF_OPEN, self._probe_s(), "a probe is on its way")
         return Permit(self._generation, is_probe=True)
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from bus_schemas.errors import FieldError
 from services.orchestrator.context import Context
-from services.orchestrator.intake import read_json_body, refused
+from services.orchestrator.intake import RequestHeaders, read_json_body, refused
 from services.orchestrator.mcp.directory import Directory
 from services.orchestrator.mcp.front import Front
 from services.orchestrator.state import OrchestratorState, state_of
@@ -42,18 +42,18 @@ async def ask_server(request: Request, server: str) -> Response:
 
 
 async def _ask(request: Request, server: str | None) -> Response:
-    state, mcp = state_of(request), _mcp_state_of(request)
+    state, mcp = state_of(request.scope), _mcp_state_of(request)
     received_at, request_id = time.monotonic(), new_id()
-    headers = request.headers
+    headers = RequestHeaders(request.scope)
     try:
-        principal = await _caller(request, state, mcp, server)
+        principal = await _caller(headers, state, mcp, server)
         front = _front(request, mcp)
-        context = Context(request_id, principal, received_at, trace_context(headers.getlist), headers.getlist)
+        context = Context(request_id, principal, received_at, trace_context(headers), headers)
         if request.method == "GET":
             return front.stream(server, context) or _not_here()
         state.admission.check()
         with state.admission.holding() as hold:
-            body = await read_json_body(request, hold)
+            body = await read_json_body(request.receive, headers, hold)
     except QueryError as error:
         return refused(state, error, request_id, received_at)
     return await front.reply(body, server, context)
@@ -75,7 +75,7 @@ def _not_here() -> Never:
     raise HTTPException(405, headers={"Allow": "POST"})
 
 
-async def _caller(request: Request, state: OrchestratorState, mcp: McpState, server: str | None) -> Principal:
+async def _caller(headers: RequestHeaders, state: OrchestratorState, mcp: McpState, server: str | None) -> Principal:
     """Return who asks.
 
     Raises:
@@ -84,7 +84,7 @@ async def _caller(request: Request, state: OrchestratorState, mcp: McpState, ser
         ServerNotFoundError: there is no such server.
         IssuerUnavailableError: a token cannot be checked.
     """
-    principal = await state.authenticate(request.headers.get("authorization"), request.headers.keys())
+    principal = await state.authenticate(headers.first("authorization"), headers.names)
     if server is not None:
         if not principal.may_use_server(server):
             raise ForbiddenError

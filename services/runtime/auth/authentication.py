@@ -1,6 +1,7 @@
 """Who a request comes from, by its authorization header and, without one, by where it was received."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
@@ -102,10 +103,14 @@ def is_loopback_only(listening: Iterable[str]) -> bool:
 
 def was_forwarded(header_names: Iterable[str]) -> bool:
     """Return whether one of the headers is of those that proxies add."""
-    lowered = (name.lower() for name in header_names)
-    return any(name in _FORWARDING_HEADERS or name.startswith("x-forwarded") for name in lowered)
+    for name in header_names:
+        lowered = name.lower()
+        if lowered in _FORWARDING_HEADERS or lowered.startswith("x-forwarded"):
+            return True
+    return False
 
 
+@lru_cache
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True

@@ -77,16 +77,28 @@ class HardenedClient(Client):
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: Mapping[str, str] | None = None
     ) -> None:
+        """Publish at once if that can be; the stock client does what it alone does.
+
+        It says what is wrong, and waits while the server does not read.
+        """
+        if not self.publish_at_once(subject, payload, reply, headers):
+            await super().publish(subject, payload, reply, dict(headers) if headers else None)
+
+    def publish_at_once(self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None) -> bool:
         """Publish, at the end of this turn of the event loop: what is published in one turn goes out in one write.
 
-        The stock client checks each part with a regular expression, and wakes a task that writes. It is left what it
-        alone does: to say what is wrong, and to wait while the server does not read.
+        The stock client checks each part with a regular expression, and wakes a task that writes.
+
+        Returns:
+            False: nothing was published; it would have to wait, or something is wrong with the message.
+
+        Raises:
+            MaxPayloadError: it is too large.
         """
         command = publish_command(subject, payload, reply, headers) if self.is_connected else None
         is_waiting = self._pending_data_size + len(payload) > self._max_pending_size
         if command is None or is_waiting or self.is_draining_pubs:
-            await super().publish(subject, payload, reply, dict(headers) if headers else None)
-            return
+            return False
         if command.size > self._max_payload:
             raise errors.MaxPayloadError
         self.stats["out_msgs"] += 1
@@ -96,6 +108,7 @@ class HardenedClient(Client):
         if not self._write_is_due:
             self._write_is_due = True
             asyncio.get_running_loop().call_soon(self._write)
+        return True
 
     def _write(self) -> None:
         self._write_is_due = False

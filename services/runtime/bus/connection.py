@@ -114,6 +114,19 @@ class Bus:
         self.on_reconnect(reconnected.set)
         self._life.start(repeat(), name=name)
 
+    def publish_at_once(self, subject: str, payload: bytes, *, headers: Mapping[str, str], reply: str) -> bool:
+        """Send one message if it need not wait for the server; return False, and send nothing, if it must.
+
+        Raises:
+            BusAwayError, MessageTooLargeError: as `publish` does.
+        """
+        if not self._client.is_connected:
+            raise BusAwayError
+        try:
+            return self._client.publish_at_once(subject, payload, reply, headers)
+        except nats_errors.MaxPayloadError as error:
+            raise MessageTooLargeError from error
+
     async def publish(
         self, subject: str, payload: bytes, *, headers: Mapping[str, str] | None = None, reply: str = ""
     ) -> None:
