@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 # Tests that put load on the whole machine, or start half a hundred processes: nothing else runs beside them.
-ALONE := tests/strangers tests/conformance tests/clients tests/resilience tests/monitoring
+ALONE := tests/strangers tests/conformance tests/clients tests/resilience tests/monitoring tests/cost
 # All others, in files shared among processes: the longest first.
 SHARED := tests/integration $(filter-out tests/integration tests/containers $(ALONE),$(patsubst %/,%,$(sort $(dir $(wildcard tests/*/test_*.py)))))
 # What is also run against the images of NATS, Valkey and Redis: the suites of the bus and of the store.

@@ -30,6 +30,7 @@ CALLERS = (1, 32, 128)
 ROUNDS = 3
 SECONDS = 5
 _WARM_UP_S = 1
+LOOP_ADDITIONS = 10_000_000
 _ARGUMENTS = {"text": "x" * 64}
 _DIRECT = {
     "content-type": "application/json",
@@ -67,6 +68,11 @@ class Run:
     cpu_us: Mapping[str, float]
     """Processor time per query of each process, in microseconds."""
 
+    @property
+    def busbar_us(self) -> float:
+        """That of what is ours."""
+        return sum(microseconds for kind, microseconds in self.cpu_us.items() if kind != "server")
+
 
 async def main() -> int:
     wrk = shutil.which("wrk")
@@ -79,7 +85,7 @@ async def main() -> int:
             runs: dict[str, list[Run]] = {way.name: [] for way in both}
             loops = []
             for _ in range(ROUNDS):
-                loops.append(_loop_s())
+                loops.append(loop_s())
                 for way in both:
                     await asyncio.to_thread(ask, wrk, way, callers, _WARM_UP_S)
                     runs[way.name].append(await asyncio.to_thread(ask, wrk, way, callers, SECONDS))
@@ -156,11 +162,11 @@ def _cpu_s(pids: Mapping[str, int]) -> dict[str, float]:
     return {name: spent.user + spent.system for name, spent in times.items()}
 
 
-def _loop_s() -> float:
-    """How long ten million additions take now, in seconds of processor time."""
+def loop_s() -> float:
+    """How long `LOOP_ADDITIONS` take now, in seconds of processor time."""
     began = time.process_time()
     total = 0
-    for number in range(10_000_000):
+    for number in range(LOOP_ADDITIONS):
         total += number
     return time.process_time() - began
 

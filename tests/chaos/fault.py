@@ -74,6 +74,8 @@ class Fault:
     """Whether a short run leaves behind what only time heals, so that the orchestrators are replaced after it."""
     is_steady: bool = True
     """Whether service is whole before the fault and after it; a row that asks for too much has none of that."""
+    calm_s: float = 5.0
+    """How long it is whole before and after, in a full run; a p99 of before needs more than a few hundred queries."""
 
 
 def promises(fault: Fault, found: Findings) -> Iterable[str]:

@@ -14,6 +14,7 @@ import anyio
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.runtime.garbage import spare_collector
 from tests.support.ledger import Ledger
 from tests.support.ledger_server import create_server
 from tests.support.servers import LocalServer
@@ -128,6 +129,7 @@ def main() -> None:
     options = parser.parse_args()
     ledger = Ledger(options.ledger)
     app = Moody(create_server("fickle", ledger).streamable_http_app(), options.mood)
+    spare_collector()  # a collection stops this server for 0.2 s: a row would take that for what the gateway does to it
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=_STOP_S)
     try:
         with socket.create_server(("127.0.0.1", options.port), backlog=2048) as listener:

@@ -34,6 +34,9 @@ class BusOfRelease(Bus):
         self._release = release
         self._counted = counted
 
+    def publish_at_once(self, subject: str, payload: bytes, *, headers: Mapping[str, str], reply: str) -> bool:
+        return False  # by `publish`, then
+
     async def publish(
         self, subject: str, payload: bytes, *, headers: Mapping[str, str] | None = None, reply: str = ""
     ) -> None:

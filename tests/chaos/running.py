@@ -75,7 +75,7 @@ class Runner:
         """
         ground = await self.ground(fault.plan)
         records = self._new_folder(fault.name)
-        calm_s = 1.0 if self._is_short else 5.0
+        calm_s = 1.0 if self._is_short else fault.calm_s
         facts = {} if fault.prepare is None else dict(await fault.prepare(ground))
         try:
             async with load_process(

@@ -1,15 +1,17 @@
-"""The HTTP side of a query: what is told to a caller whose body does not come."""
+"""The HTTP side of a query: whose requests get as far, and what is told to those that do not."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import anyio
+import httpx
 import pytest
 
 from services.orchestrator import api, intake
 from services.orchestrator.lists import Lists
+from services.orchestrator.query_route import QueryRoute
 from services.orchestrator.state import OrchestratorState
 from services.runtime.auth.principals import ANONYMOUS, Principal
 from services.runtime.http import create_service
@@ -21,6 +23,8 @@ from tests.unit.test_orchestrator_query import Gateway
 
 pytestmark = pytest.mark.anyio
 
+Authenticate = Callable[[str | None, Iterable[str]], Awaitable[Principal]]
+
 HEAD = b"POST /v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
 
 
@@ -28,14 +32,18 @@ async def anybody(_authorization: str | None, _header_names: Iterable[str]) -> P
     return ANONYMOUS
 
 
+async def bug(_authorization: str | None, _header_names: Iterable[str]) -> Principal:
+    raise ZeroDivisionError("secret")
+
+
 @asynccontextmanager
-async def serving(gateway: Gateway) -> AsyncIterator[int]:
+async def serving(gateway: Gateway, authenticate: Authenticate = anybody) -> AsyncIterator[int]:
     """Serve the gateway over HTTP; yield the port."""
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
         nothing = cast("Lists", None)
-        state = OrchestratorState(gateway.queries, gateway.admission, nothing, anybody)
+        state = OrchestratorState(gateway.queries, gateway.admission, nothing, authenticate)
         yield {"orchestrator": state, "readiness": lambda: None}
 
     async def leave() -> None:
@@ -45,7 +53,8 @@ async def serving(gateway: Gateway) -> AsyncIterator[int]:
         app = create_service("Test", lifespan=lifespan, life=life, registry=gateway.registry, names=Names())
         app.include_router(api.router)
         with bind("127.0.0.1", 0) as listener:
-            server = asyncio.create_task(serve(app, listener, life, leave=leave, drain_s=5))
+            route = QueryRoute(app, names=Names(), life=life, rules=None)
+            server = asyncio.create_task(serve(route, listener, life, leave=leave, drain_s=5))
             listener.listen()
             yield listener.getsockname()[1]
             life.stop()
@@ -70,3 +79,36 @@ async def test_a_body_that_does_not_come_in_time_is_a_timeout_and_the_end_of_its
     assert b'"executed":"no"' in body
     assert gateway.errors("unknown", "timeout") == 1
     assert gateway.admission.held_bytes == 0
+
+
+QUERY = {"server": "a", "tool": "t"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({}, 404, "server_not_found"),
+        ({"host": "evil.example"}, 421, "misdirected_request"),
+        ({"origin": "http://evil.example"}, 403, "forbidden"),
+    ],
+    ids=["ours", "host", "origin"],
+)
+async def test_a_query_passes_the_guard_of_host_and_origin(headers: dict[str, str], status: int, code: str) -> None:
+    async with serving(Gateway()) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        refused = await http.post("/v1/query", json=QUERY, headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (status, code)
+
+
+async def test_a_bug_on_the_way_of_a_query_is_told_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(Gateway(), bug) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        answer = await http.post("/v1/query", json=QUERY)
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert "secret" not in answer.text
+    assert "request failed" in caplog.text
+
+
+async def test_what_is_no_query_is_left_to_the_app() -> None:
+    async with serving(Gateway()) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        asked, wrong, live = await http.get("/v1/query"), await http.post("/v1/nothing"), await http.get("/livez")
+    assert (asked.status_code, asked.headers["allow"]) == (405, "POST")
+    assert [wrong.status_code, live.status_code] == [404, 200]

@@ -226,6 +226,7 @@ def _bad_server(name: str, what: str, do: Do, *, rejoins: bool = False) -> Fault
         servers=_SERVERS,
         back_within_s=OPEN_S + JITTER_S,
         forgets=True,
+        calm_s=20.0,
     )
 
 
