@@ -4,7 +4,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
-# Tests that put load on the whole machine, or start half a hundred processes: nothing else runs beside them.
+# Tests that put load on the machine, or start half a hundred processes: two at a time (tests/conftest.py says which),
+# and nothing else beside them.
 ALONE := tests/strangers tests/conformance tests/clients tests/resilience tests/monitoring tests/cost
 # All others, in files shared among processes: the longest first.
 SHARED := tests/integration $(filter-out tests/integration tests/containers $(ALONE),$(patsubst %/,%,$(sort $(dir $(wildcard tests/*/test_*.py)))))
@@ -31,7 +32,7 @@ ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
 	@BUSBAR_TEST_WARM_START=1 $(BIN)/python -m pytest --durations=15 --numprocesses 3 --dist loadfile --no-loadscope-reorder $(SHARED)
-	@$(BIN)/python -m pytest --durations=15 $(ALONE)
+	@$(BIN)/python -m pytest --durations=15 --numprocesses 2 --dist loadgroup $(ALONE)
 endif
 
 test-containers: $(INSTALLED_DEV)  ## Test docker-compose.prod.yml on a Docker engine: answers, security, rolling, TLS

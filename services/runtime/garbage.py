@@ -3,9 +3,10 @@
 import gc
 from typing import Final
 
-_THRESHOLDS: Final = (3_000, 5, 5)
-"""What a few hundred queries in flight hold, and free again by themselves, is no reason to collect: Python's own 700
-took a twentieth of an orchestrator's time. Everything is looked through as often as before, after 75,000."""
+_THRESHOLDS: Final = (2_000, 3, 3)
+"""What some dozens of queries in flight hold, and free again by themselves, is no reason to collect: Python's own 700
+took a twentieth of an orchestrator's time. But everything is looked through after 18,000, not 70,000: failures leave
+cycles behind, and 75,000 were 15 MB."""
 
 
 def spare_collector() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import pytest
@@ -12,6 +13,7 @@ from services.worker.mcp.client import Client, open_client
 from services.worker.mcp.http_connection import HttpError
 from services.worker.mcp.http_pool import ConnectError
 from services.worker.mcp.transport import Exchange
+from tests.support.certificates import serving_context
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.anyio
@@ -267,3 +269,26 @@ async def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> N
     async with serving(WHOLE) as (server, client):
         await ask(client)
         await server.lost.wait()
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_a_server_with_a_certificate_is_reached_if_it_is_trusted(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secured, trusted = serving_context(tmp_path)
+    server = Server(WHOLE)
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=secured)
+    url = f"https://{host}:{listening.sockets[0].getsockname()[1]}/"
+    http_pool._trusted.cache_clear()
+    async with listening:
+        async with open_client(url, {}, None) as client:
+            exchange = Exchange(1, b"")
+            with pytest.raises(ConnectError):
+                await client.send("POST", {}, data=b"{}", exchange=exchange)
+            assert (server.requests, exchange.was_sent) == ([], False)
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+        http_pool._trusted.cache_clear()
+        async with open_client(url, {}, None) as client:
+            assert [await ask(client), await ask(client)] == [b"ok", b"ok"]
+            assert server.connections == 1
+    http_pool._trusted.cache_clear()

@@ -71,6 +71,18 @@ def test_memory_is_bounded_and_what_was_used_least_recently_goes_first() -> None
     assert l1.bytes == 3 * 1500
 
 
+def test_entries_that_nobody_asks_for_again_are_dropped_once_they_are_old() -> None:
+    clock = Clock()
+    l1 = memory(clock)
+    for digest in ("a", "b"):
+        put(l1, clock, digest, entry(), fresh_s=1.0)
+    put(l1, clock, "c", entry(), fresh_s=60.0)
+    one = l1.bytes // 3
+    clock.now += 1.0
+    put(l1, clock, "d", entry())
+    assert l1.bytes == 2 * one
+
+
 def test_an_entry_comes_back_as_it_was_and_only_under_its_own_key() -> None:
     data = entry('{"a":\n1}').encode("digest")
     assert decode_entry(data, "digest") == entry('{"a":\n1}')

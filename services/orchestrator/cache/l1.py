@@ -61,6 +61,7 @@ class L1:
             fresh_s: how long from then on it is fresh.
         """
         self._drop(digest)
+        self._drop_old()
         self._seen[digest] = _Seen(entry, generations, confirmed_at, confirmed_at + fresh_s)
         self.bytes += _size(entry)
         while self.bytes > self._largest_bytes:
@@ -76,6 +77,12 @@ class L1:
             return None
         self._seen.move_to_end(digest)
         return seen.entry
+
+    def _drop_old(self) -> None:
+        """Drop what nobody has used since before it was old: else it would stay until there is no room."""
+        now = self._clock()
+        while self._seen and next(iter(self._seen.values())).fresh_until <= now:
+            self._drop(next(iter(self._seen)))
 
     def _drop(self, digest: str) -> None:
         if (seen := self._seen.pop(digest, None)) is not None:
