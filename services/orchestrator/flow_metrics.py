@@ -67,9 +67,9 @@ class FlowMetrics:
         """Count a call that follows another of the same query."""
         self._sent_again.labels(reason.value).inc()
 
-    def _waiting_at(self, server: str) -> float:
-        return self._at_server(server)
-
     def budget_exhausted(self) -> None:
         """Count a query whose lost call is not sent again for the sake of the servers."""
         self._exhausted.inc()
+
+    def _waiting_at(self, server: str) -> float:
+        return self._at_server(server)

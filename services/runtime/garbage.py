@@ -3,10 +3,10 @@
 import gc
 from typing import Final
 
-_THRESHOLDS: Final = (2_000, 3, 3)
+_THRESHOLDS: Final = (2_000, 2, 2)
 """What some dozens of queries in flight hold, and free again by themselves, is no reason to collect: Python's own 700
-took a twentieth of an orchestrator's time. But everything is looked through after 18,000, not 70,000: failures leave
-cycles behind, and 75,000 were 15 MB."""
+took a twentieth of an orchestrator's time. But everything is looked through after some 20,000, not some 90,000:
+failures leave cycles behind, which were 15 MB."""
 
 
 def spare_collector() -> None:
@@ -17,4 +17,5 @@ def spare_collector() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.collect()  # a full one waits until a quarter of what the last one has left is new: that is nothing now
     gc.set_threshold(*_THRESHOLDS)

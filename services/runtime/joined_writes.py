@@ -14,7 +14,7 @@ _LARGE_BYTES: Final = 16 * 1024
 
 
 class JoinedWrites(asyncio.Transport):
-    """What is written in one turn of the event loop, and is small, is one write at its end."""
+    """What is written in one turn of the event loop, and is small, is one write in the next."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         """Write to `transport`."""
@@ -45,6 +45,11 @@ class JoinedWrites(asyncio.Transport):
         """See asyncio.Transport."""
         self._let_go()
         self._transport.close()
+
+    def abort(self) -> None:
+        """See asyncio.Transport."""
+        self._held.clear()
+        self._transport.abort()
 
     def _let_go(self) -> None:
         if self._held:

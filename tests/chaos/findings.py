@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from tests.bench.health_answers import Span
 from tests.chaos.load import Stream
 from tests.support.account import Account, account, percentile
 from tests.support.records import LedgerLine, RecordLine, Sent, Told, read_ledger, read_record
@@ -44,6 +45,8 @@ class Findings:
     """By how much speeds may miss their goal."""
     facts: Mapping[str, float] = field(default_factory=dict)
     """What the fault itself has measured."""
+    pauses: tuple[Span, ...] = ()
+    """When the machine itself stood still, as virtual ones do."""
 
     @property
     def failed(self) -> Iterator[Query]:
@@ -63,7 +66,10 @@ class Findings:
         return max([0.0, *(query.sent.at - self.over_at for query in self.failed)])
 
     def p99_ms(self, server: str, began_at: float, ended_at: float) -> float:
-        """Of the answered queries to `server` that were sent between the two moments; 0.0 if there are none."""
+        """Of the answered queries to `server` that were sent between the two moments; 0.0 if there are none.
+
+        Those that met a pause of the machine are left out: it would be measured, not we.
+        """
         durations = sorted(
             query.told.ms
             for query in self.queries
@@ -71,6 +77,7 @@ class Findings:
             and query.told.code is None
             and query.stream.server == server
             and began_at <= query.sent.at < ended_at
+            and not any(query.sent.at < ends and begins < query.told.at for begins, ends in self.pauses)
         )
         return percentile(durations, 99)
 
@@ -85,6 +92,7 @@ def read_findings(
     over_at: float,
     patience: float,
     facts: Mapping[str, float],
+    pauses: Iterable[Span],
 ) -> Findings:
     """Join the records of `streams` in the folder with the ledger; `deadline_s` is the timeout of every query."""
     lines: dict[bool, list[RecordLine]] = {True: [], False: []}
@@ -112,4 +120,5 @@ def read_findings(
         over_at=over_at,
         patience=patience,
         facts=facts,
+        pauses=tuple(pauses),
     )

@@ -1,5 +1,6 @@
 """One row: the load, the fault under it, the account, the judgement."""
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import anyio
 
+from tests.bench.health_answers import pauses
 from tests.chaos.fault import SHORT_RATE, Fault, Scene, promises
 from tests.chaos.findings import Findings, read_findings
 from tests.chaos.ground import Ground, Plan, open_ground
@@ -78,15 +80,18 @@ class Runner:
         calm_s = 1.0 if self._is_short else fault.calm_s
         facts = {} if fault.prepare is None else dict(await fault.prepare(ground))
         try:
-            async with load_process(
-                records,
-                urls=[one.url for one in ground.orchestrators],
-                nats_url=ground.bus.url,
-                servers=fault.servers,
-                rate=SHORT_RATE if self._is_short else fault.rate,
-                ms=fault.ms,
-                timeout_ms=fault.timeout_ms,
-            ) as load:
+            async with (
+                pauses() as paused,
+                load_process(
+                    records,
+                    urls=[one.url for one in ground.orchestrators],
+                    nats_url=ground.bus.url,
+                    servers=fault.servers,
+                    rate=SHORT_RATE if self._is_short else fault.rate,
+                    ms=fault.ms,
+                    timeout_ms=fault.timeout_ms,
+                ) as load,
+            ):
                 await load.answered(1)
                 scene = Scene(ground, load, self._is_short, facts=facts)
                 if fault.is_steady:
@@ -96,6 +101,8 @@ class Runner:
                 if fault.is_steady:
                     await load.calm(calm_s, timeout_s=_CALM_AGAIN_S)
                 await load.stopped()
+                since_1970 = time.time() - time.monotonic()
+                stood_still = [(begins + since_1970, ends + since_1970) for begins, ends in paused()]
         finally:
             with anyio.CancelScope(shield=True), anyio.fail_after(_CALM_AGAIN_S):
                 await (ground.renew_orchestrators() if fault.forgets and self._is_short else ground.mend())
@@ -108,6 +115,7 @@ class Runner:
             over_at=scene.over_at,
             patience=self._patience,
             facts=scene.facts,
+            pauses=stood_still,
         )
         figures = {**facts, **fault.figures(found)}
         return Report(fault, found, figures, (*promises(fault, found), *fault.judge(found)))

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import anyio
 import pytest
 
-from services.worker.mcp import http_pool
+from services.worker.mcp import http_connection, http_pool
 from services.worker.mcp.client import Client, open_client
-from services.worker.mcp.http_connection import HttpError
+from services.worker.mcp.http_connection import HttpConnection, HttpError, Response
 from services.worker.mcp.http_pool import ConnectError
 from services.worker.mcp.transport import Exchange
 from tests.support.certificates import serving_context
@@ -67,7 +68,14 @@ async def serving(*sayings: bytes | Say) -> AsyncIterator[tuple[Server, Client]]
 
 async def ask(client: Client, data: bytes = b"{}") -> bytes:
     with await client.send("POST", {}, data=data) as response:
-        return b"".join([part async for part in response.parts()])
+        return await whole_body(response)
+
+
+async def whole_body(response: Response) -> bytes:
+    parts = []
+    while part := await response.part():
+        parts.append(part)
+    return b"".join(parts)
 
 
 async def then_close(writer: asyncio.StreamWriter) -> None:
@@ -162,7 +170,7 @@ async def test_a_response_that_breaks_off_is_none(broken: bytes) -> None:
         exchange = Exchange(1, b"")
         with pytest.raises(HttpError):
             with await client.send("POST", {}, data=b"{}", exchange=exchange) as response:
-                _ = [part async for part in response.parts()]
+                await whole_body(response)
         assert exchange.was_sent
 
 
@@ -207,11 +215,84 @@ async def test_a_connection_on_which_something_comes_unasked_is_not_used_again(
         assert server.connections == 2
 
 
-async def test_who_does_not_want_the_rest_closes_the_connection() -> None:
-    async with serving(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok") as (server, client):
+async def test_a_rest_that_nobody_wants_does_not_cost_the_connection_if_it_comes_at_once() -> None:
+    async def say(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n")
+        await asyncio.sleep(0.02)
+        writer.write(b"4\r\nmore\r\n0\r\n\r\n")
+
+    async with serving(say) as (server, client):
+        for _ in range(3):
+            with await client.send("POST", {}, data=b"{}") as response:
+                assert await response.part() == b"ok"
+            await asyncio.sleep(0.1)
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("rest", [b"", b"x" * 2**20], ids=["slow", "long"])
+async def test_who_does_not_want_the_rest_closes_the_connection(rest: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_connection, "_REST_S", 60.0 if rest else 0.05)
+    async with serving(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\nok" + rest) as (server, client):
         with await client.send("POST", {}, data=b"{}") as response:
             assert response.status == 200
         await server.lost.wait()
+
+
+async def test_who_gives_up_a_body_closes_the_connection_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_connection, "_REST_S", 60.0)
+    async with serving(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok") as (server, client):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await ask(client)
+        await server.lost.wait()
+
+
+async def test_a_large_answer_in_one_write_leaves_its_connection_as_it_was() -> None:
+    large = b"HTTP/1.1 200 OK\r\ncontent-length: 150000\r\n\r\n" + b"x" * 150_000
+    async with serving(large) as (server, client):
+        assert [len(await ask(client)) for _ in range(3)] == [150_000] * 3
+        assert server.connections == 1
+
+
+async def test_trailers_are_no_headers_of_the_next_response() -> None:
+    trailing = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-evil: 1\r\n\r\n"
+    async with serving(trailing, WHOLE) as (server, client):
+        assert await ask(client) == b"ok"
+        with await client.send("POST", {}, data=b"{}") as response:
+            assert response.headers == {"content-length": "2"}
+        assert server.connections == 1
+
+
+async def test_trailers_without_an_end_fail_the_request() -> None:
+    endless = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n" + b"x-more: y\r\n" * 10_000
+    async with serving(endless) as (server, client):
+        with pytest.raises(HttpError):
+            await ask(client)
+        await server.lost.wait()
+
+
+async def test_who_is_cancelled_with_the_whole_response_takes_nobodys_connection() -> None:
+    transport = Mock(is_closing=Mock(return_value=False))
+    connection = HttpConnection(lambda _: None, lambda _: None)
+    connection.connection_made(transport)
+    first = asyncio.create_task(connection.ask(b"", lambda: None))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(connection.ask(b"", lambda: None))
+    connection.data_received(WHOLE)
+    first.cancel()
+    await asyncio.wait([first])
+    connection.data_received(WHOLE)
+    assert (await second).status == 200
+    assert not transport.abort.called
+
+
+async def test_nothing_is_sent_through_a_client_that_is_closed() -> None:
+    async with serving(WHOLE) as (server, _):
+        async with open_client(server.url, {}, None) as closed:
+            pass
+        with pytest.raises(ConnectError):
+            await ask(closed)
+        assert server.requests == []
 
 
 async def test_who_gives_up_before_there_is_a_response_closes_the_connection() -> None:
@@ -240,10 +321,7 @@ async def test_a_body_that_nobody_reads_makes_the_server_wait_and_is_complete_in
         with await client.send("POST", {}, data=b"{}") as response:
             await asyncio.sleep(0.3)
             assert said < size / 2
-            got = 0
-            async for part in response.parts():
-                got += len(part)
-        assert got == size
+            assert len(await whole_body(response)) == size
         assert await ask(client) == b"x" * size
 
 

@@ -322,3 +322,32 @@ async def test_the_parts_of_a_large_result_that_is_never_whole_are_held_no_longe
             await asyncio.wait([task])
         assert task.cancelled() or task.exception() is not None
         assert world.admission.held_bytes == 0
+
+
+async def test_a_call_that_has_to_wait_for_the_bus_is_sent_all_the_same() -> None:
+    world = World()
+    waited: list[bytes] = []
+
+    async def publish(_subject: str, payload: bytes, **_: Any) -> None:
+        waited.append(payload)
+
+    world.bus.publish_at_once = lambda *_, **__: False
+    world.bus.publish = publish
+    async with world.call() as task:
+        await until(lambda: waited == [b"{}"])
+        world.exchange.result()
+        assert (await task).result == b"{}"
+
+
+async def test_a_call_that_the_bus_does_not_take_ends_with_its_deadline() -> None:
+    world = World()
+
+    async def publish(_subject: str, payload: bytes, **_: Any) -> None:
+        if payload == b"{}":
+            await asyncio.Event().wait()
+
+    world.bus.publish_at_once = lambda *_, **__: False
+    world.bus.publish = publish
+    async with world.call(timeout_s=0.05) as task:
+        with pytest.raises(DeadlineExceededError):
+            await task

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 _HEADERS: Final = {
     "accept": "application/json, text/event-stream",
-    "accept-encoding": "identity",
     "content-type": "application/json",
     "user-agent": "busbar",
 }
+
+
+_IN_ANY_CASE: Final = {"accept-encoding": "identity"}
+"""Whoever's headers say otherwise: we read no compressed bodies."""
 
 
 class Client:
@@ -56,14 +59,14 @@ class Client:
 
         Raises:
             NoWorkerError: there is no token, or the server refuses the new one too.
-            HttpError: there is no response; a ConnectError if nothing was sent.
+            HttpError: there is no response; `exchange` says whether any of the request was sent.
         """
         path = (url or self.url).raw_path_qs
         if self._tokens is None:
-            return await self._ask(_request(method, path, {**self._headers, **headers}, data), exchange)
+            return await self._ask(_request(method, path, {**self._headers, **headers, **_IN_ANY_CASE}, data), exchange)
         for _ in range(2):
             token = await self._tokens.token()
-            authorized = {**self._headers, **headers, "authorization": f"Bearer {token}"}
+            authorized = {**self._headers, **headers, **_IN_ANY_CASE, "authorization": f"Bearer {token}"}
             response = await self._ask(_request(method, path, authorized, data), exchange)
             if response.status != 401:
                 return response
@@ -84,8 +87,11 @@ class Client:
 
 @asynccontextmanager
 async def open_client(url: str, configured: Mapping[str, str], tokens: "TokenSource | None") -> AsyncIterator[Client]:
-    """Open the one HTTP client of a session; its connections end with it."""
-    address = URL(url)
+    """Open the one HTTP client of a session; its connections end with it. Raises NoWorkerError: the URL is none."""
+    try:
+        address = URL(url)
+    except ValueError as error:
+        raise NoWorkerError from error
     pool = HttpPool(address)
     try:
         yield Client(address, pool, configured, tokens)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -23,6 +24,8 @@ from services.worker.mcp.transport import Exchange, ListChanges, SessionExpiredE
 
 if TYPE_CHECKING:
     from services.worker.mcp.oauth import TokenSource
+
+log = logging.getLogger(__name__)
 
 _EVENTS: Final = "text/event-stream"
 _SESSION_ID: Final = "mcp-session-id"
@@ -135,6 +138,9 @@ class HttpTransport:
             pass
 
     async def _response(self, response: Response, exchange: Exchange, session_id: str | None) -> Message:
+        if response.headers.get("content-encoding", "identity") != "identity":
+            log.warning("the server compresses its answers although it was asked not to")
+            raise UpstreamError
         if response.content_type == _EVENTS:
             found = await self._from_events(response, exchange.headers, exchange.hearing)
             if found is None:
@@ -162,7 +168,7 @@ class HttpTransport:
         """Read until a response comes; None if the stream ends without one."""
         events = EventSplitter(_MAX_BODY_BYTES)
         try:
-            async for chunk in response.parts():
+            while chunk := await response.part():
                 for event in events.feed(chunk):
                     message = self._decoded(event.data)
                     if message.is_response:
@@ -202,7 +208,7 @@ async def _body(response: Response) -> bytes:
         raise ResultTooLargeError
     parts: list[bytes] = []
     size = 0
-    async for part in response.parts():
+    while part := await response.part():
         parts.append(part)
         size += len(part)
         if size > _MAX_BODY_BYTES:

@@ -6,15 +6,18 @@ no proxies, no compressed bodies. Source: RFC 9112; messages are taken apart by 
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self, cast
 
 import httptools
 
-_MOST_HEAD_BYTES: Final = 2**16
+_MOST_BODILESS_BYTES: Final = 2**16
+"""Of what comes without any of a body: a head, or trailers, that never end."""
 _MOST_UNREAD_BYTES: Final = 2**18
 """Of a body that comes faster than it is read; then the server has to wait."""
+_REST_S: Final = 1.0
+"""How long the rest of a response that nobody wants may take; most streams of events end right after their answer."""
 _BODILESS: Final = frozenset({204, 304})
 
 
@@ -47,24 +50,24 @@ class Response:
         announced = self.headers.get("content-length", "")
         return int(announced) if announced.isdecimal() else 0
 
-    async def parts(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes.
+    async def part(self) -> bytes:
+        """Return the next part of the body; empty: there is no more.
 
         Raises:
             HttpError: it breaks off.
         """
-        while True:
-            while self._parts:
-                part = self._parts.popleft()
-                self._unread_bytes -= len(part)
-                self._connection.read_on(self._unread_bytes)
-                yield part
+        while not self._parts:
             if self._error is not None:
                 raise self._error
             if self._is_whole:
-                return
+                return b""
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
+        part = self._parts.popleft()
+        self._unread_bytes -= len(part)
+        if not self._is_whole:  # else the connection may be somebody else's by now
+            self._connection.read_on(self._unread_bytes)
+        return part
 
     def take(self, part: bytes) -> int:
         """Take the next part of the body; return how much is unread now, in bytes."""
@@ -89,7 +92,11 @@ class Response:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if not self._is_whole:
+        if self._is_whole:
+            return
+        if kind is None:
+            self._connection.drop_rest()
+        else:
             self._connection.abort()
 
 
@@ -103,17 +110,26 @@ class HttpConnection(asyncio.Protocol):
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
+        # As aiohttp does, and for the same servers.
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+        )
         self._asked: asyncio.Future[Response] | None = None
         """Of the request that is under way, until its response is whole."""
         self._response: Response | None = None
         self._headers: dict[str, str] = {}
-        self._head_bytes = 0
+        self._body_bytes = 0
+        self._bodiless_bytes = 0
+        """Since there was something of a body."""
         self._is_reading = True
+        self._has_ended = False
+        self._dropping: asyncio.TimerHandle | None = None
+        """Runs while the rest of a response is read for nobody."""
         self.free_since = 0.0
 
     @property
     def is_open(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
+        return self._transport is not None and not self._transport.is_closing() and not self._has_ended
 
     async def ask(self, request: bytes, on_sent: Callable[[], None]) -> Response:
         """Send one request and return its response as soon as its headers are there.
@@ -126,23 +142,34 @@ class HttpConnection(asyncio.Protocol):
             HttpError: the connection was lost before.
             asyncio.CancelledError: the connection is lost with it.
         """
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or not self.is_open:
             raise HttpError
-        self._asked = asyncio.get_running_loop().create_future()
-        self._response, self._head_bytes = None, 0
+        asked: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._asked = asked
+        self._response, self._headers = None, {}
+        self._body_bytes = self._bodiless_bytes = 0
         self._transport.write(request)
         on_sent()
         try:
-            return await self._asked
+            return await asked
         except asyncio.CancelledError:
-            self.abort()
+            if self._asked is asked:  # else all has come in the same moment, and the connection is somebody else's
+                self.abort()
             raise
 
     def read_on(self, unread_bytes: int) -> None:
         """Go on reading if that was stopped, and enough has been read of what had come."""
-        if not self._is_reading and unread_bytes <= _MOST_UNREAD_BYTES and self._transport is not None:
+        if self._is_reading or unread_bytes > _MOST_UNREAD_BYTES:
+            return
+        if self._transport is not None and not self._transport.is_closing():
             self._is_reading = True
             self._transport.resume_reading()
+
+    def drop_rest(self) -> None:
+        """Read the rest of the response for nobody if it comes soon and is small; else the connection is lost."""
+        self._dropping = asyncio.get_running_loop().call_later(_REST_S, self.abort)
+        self._body_bytes = 0
+        self.read_on(0)
 
     def close(self) -> None:
         if self._transport is not None:
@@ -162,24 +189,31 @@ class HttpConnection(asyncio.Protocol):
         if self._asked is None:
             self.abort()  # nobody has asked for anything
             return
-        if self._response is None:
-            self._head_bytes += len(data)
+        body_bytes = self._body_bytes
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail()
             return
-        if self._response is None and self._head_bytes > _MOST_HEAD_BYTES:
+        self._bodiless_bytes = self._bodiless_bytes + len(data) if self._body_bytes == body_bytes else 0
+        if self._asked is not None and self._bodiless_bytes > _MOST_BODILESS_BYTES:
             self._fail()
+
+    def eof_received(self) -> None:
+        """See asyncio.Protocol. Over TLS there is a moment until the connection is lost."""
+        self._has_ended = True
 
     def connection_lost(self, error: Exception | None) -> None:
         """See asyncio.Protocol."""
         response = self._response
         if response is not None and error is None and self._ends_with_connection(response):
+            self._asked = self._response = None
             response.end()
         else:
             self._fail()
+        self._stop_dropping()
         self._on_lost(self)
+        del self._parser  # it refers to us
 
     def on_message_begin(self) -> None:
         """Called by the parser."""
@@ -188,6 +222,8 @@ class HttpConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser."""
+        if self._response is not None:
+            return  # a trailer
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
@@ -203,10 +239,13 @@ class HttpConnection(asyncio.Protocol):
 
     def on_body(self, part: bytes) -> None:
         """Called by the parser."""
-        if self._response is not None and self._response.take(part) > _MOST_UNREAD_BYTES and self._is_reading:
-            assert self._transport is not None  # noqa: S101
+        self._body_bytes += len(part)
+        if self._dropping is not None:
+            if self._body_bytes > _MOST_UNREAD_BYTES:
+                self.abort()
+        elif self._response is not None and self._response.take(part) > _MOST_UNREAD_BYTES and self._is_reading:
             self._is_reading = False
-            self._transport.pause_reading()
+            cast("asyncio.Transport", self._transport).pause_reading()
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
@@ -214,6 +253,7 @@ class HttpConnection(asyncio.Protocol):
         if response is None:
             return
         self._asked = self._response = None
+        self._stop_dropping()
         response.end()
         self.read_on(0)
         if self._parser.should_keep_alive():
@@ -223,8 +263,13 @@ class HttpConnection(asyncio.Protocol):
 
     def _ends_with_connection(self, response: Response) -> bool:
         """Whether the body is as long as the connection lives. Source: RFC 9112, section 6.3."""
-        is_told = "content-length" in response.headers or "transfer-encoding" in response.headers
-        return not is_told and response.status not in _BODILESS
+        is_chunked = "chunked" in response.headers.get("transfer-encoding", "").lower()
+        return not is_chunked and "content-length" not in response.headers and response.status not in _BODILESS
+
+    def _stop_dropping(self) -> None:
+        if self._dropping is not None:
+            self._dropping.cancel()
+            self._dropping = None
 
     def _fail(self) -> None:
         """Nothing more comes, or nothing that can be understood."""

@@ -189,7 +189,7 @@ class SseTransport:
     async def _listen(self) -> ServerFault:
         events = EventSplitter(MAX_MESSAGE_BYTES)
         try:
-            async for chunk in self._stream.parts():
+            while chunk := await self._stream.part():
                 for event in events.feed(chunk):
                     self._take(event)
             return ServerFault.CONNECTION_REFUSED
