@@ -6,9 +6,11 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 # Tests that put load on the machine, or start half a hundred processes: two at a time (tests/conftest.py says which),
 # and nothing else beside them.
-ALONE := tests/strangers tests/conformance tests/clients tests/resilience tests/monitoring tests/cost
+ALONE := tests/strangers tests/conformance tests/clients tests/resilience tests/monitoring
+# What measures the processors' time: nothing runs beside it.
+MEASURED := tests/cost
 # All others, in files shared among processes: the longest first.
-SHARED := tests/integration $(filter-out tests/integration tests/containers $(ALONE),$(patsubst %/,%,$(sort $(dir $(wildcard tests/*/test_*.py)))))
+SHARED := tests/integration $(filter-out tests/integration tests/containers $(ALONE) $(MEASURED),$(patsubst %/,%,$(sort $(dir $(wildcard tests/*/test_*.py)))))
 # What is also run against the images of NATS, Valkey and Redis: the suites of the bus and of the store.
 ON_IMAGES := $(addprefix tests/integration/test_,bus_client.py bus_connection.py bus_cluster.py bus_nkeys.py store.py)
 STRANGERS := $(addprefix .strangers/,python/.installed sqlite/.installed node/.installed)
@@ -33,6 +35,7 @@ ifdef ARGS
 else
 	@BUSBAR_TEST_WARM_START=1 $(BIN)/python -m pytest --durations=15 --numprocesses 3 --dist loadfile --no-loadscope-reorder $(SHARED)
 	@$(BIN)/python -m pytest --durations=15 --numprocesses 2 --dist loadgroup $(ALONE)
+	@$(BIN)/python -m pytest $(MEASURED)
 endif
 
 test-containers: $(INSTALLED_DEV)  ## Test docker-compose.prod.yml on a Docker engine: answers, security, rolling, TLS

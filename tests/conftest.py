@@ -18,7 +18,7 @@ from tests.support import ports
 from tests.support.servers import NatsServer, ValkeyServer
 
 _TESTS: Final = Path(__file__).parent
-_LOADED: Final = frozenset({"strangers", "conformance", "clients", "resilience", "monitoring", "cost"})
+_LOADED: Final = frozenset({"strangers", "conformance", "clients", "resilience", "monitoring"})
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +72,7 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let tests that put load on the machine run in two lanes, one after another in each: see the Makefile's ALONE."""
     for item in items:

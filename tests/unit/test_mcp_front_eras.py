@@ -120,17 +120,17 @@ def test_a_version_that_is_not_served_is_told_which_are() -> None:
 @pytest.mark.parametrize(
     ("arguments", "headers", "is_good"),
     [
-        ({"a": "x"}, {"mcp-param-Region": ["x"]}, True),
+        ({"a": "x"}, {"mcp-param-region": ["x"]}, True),
         ({"a": "x"}, {}, False),
-        ({"a": "x"}, {"mcp-param-Region": ["y"]}, False),
-        ({"a": "x"}, {"mcp-param-Region": ["x", "x"]}, False),
-        ({}, {"mcp-param-Region": ["x"]}, False),
+        ({"a": "x"}, {"mcp-param-region": ["y"]}, False),
+        ({"a": "x"}, {"mcp-param-region": ["x", "x"]}, False),
+        ({}, {"mcp-param-region": ["x"]}, False),
         ({"a": None}, {}, True),
-        ({"a": 42}, {"mcp-param-Region": ["42.0"]}, True),
-        ({"a": 42}, {"mcp-param-Region": ["43"]}, False),
-        ({"a": True}, {"mcp-param-Region": ["true"]}, True),
-        ({"a": "Hello"}, {"mcp-param-Region": ["=?base64?SGVsbG8=?="]}, True),
-        ({"a": "Hello"}, {"mcp-param-Region": ["=?base64?SGVsbG8?="]}, False),
+        ({"a": 42}, {"mcp-param-region": ["42.0"]}, True),
+        ({"a": 42}, {"mcp-param-region": ["43"]}, False),
+        ({"a": True}, {"mcp-param-region": ["true"]}, True),
+        ({"a": "Hello"}, {"mcp-param-region": ["=?base64?SGVsbG8=?="]}, True),
+        ({"a": "Hello"}, {"mcp-param-region": ["=?base64?SGVsbG8?="]}, False),
     ],
 )
 def test_arguments_that_are_repeated_in_headers_must_agree(

@@ -58,7 +58,7 @@ def check_params(arguments: Mapping[str, Any], mirrored: HeaderMap, headers: Hea
         RpcError: the first that does not.
     """
     for path, token in mirrored.items():
-        header, text = f"mcp-param-{token}", text_at(arguments, path)
+        header, text = f"mcp-param-{token.lower()}", text_at(arguments, path)
         if text is not None:
             _check_mirrored(header, text, headers, encoded=True)
         elif headers(header):
