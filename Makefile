@@ -4,8 +4,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
-# Tests that put load on the machine, or start half a hundred processes: two at a time (tests/conftest.py says which),
-# and nothing else beside them.
+# Tests that put load on the machine, or start half a hundred processes: two files at a time, and nothing else beside them.
 ALONE := tests/strangers tests/conformance tests/clients tests/resilience tests/monitoring
 # What measures the processors' time: nothing runs beside it.
 MEASURED := tests/cost
@@ -34,7 +33,7 @@ ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
 	@BUSBAR_TEST_WARM_START=1 $(BIN)/python -m pytest --durations=15 --numprocesses 3 --dist loadfile --no-loadscope-reorder $(SHARED)
-	@$(BIN)/python -m pytest --durations=15 --numprocesses 2 --dist loadgroup $(ALONE)
+	@$(BIN)/python -m pytest --durations=15 --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ALONE)
 	@$(BIN)/python -m pytest $(MEASURED)
 endif
 

@@ -6,8 +6,6 @@ The servers live as long as the test session; a test that breaks one starts its 
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
 
 import anyio
 import hypothesis
@@ -16,9 +14,6 @@ import redis
 
 from tests.support import ports
 from tests.support.servers import NatsServer, ValkeyServer
-
-_TESTS: Final = Path(__file__).parent
-_LOADED: Final = frozenset({"strangers", "conformance", "clients", "resilience", "monitoring"})
 
 
 @pytest.fixture(scope="session")
@@ -70,16 +65,6 @@ hypothesis.settings.load_profile("busbar")
 def pytest_configure() -> None:
     """Let Ctrl-C reach what tests start: a shell that runs us in the background lets all of us ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests that put load on the machine run in two lanes, one after another in each: see the Makefile's ALONE."""
-    for item in items:
-        folder = item.path.relative_to(_TESTS).parts[0]
-        if folder in _LOADED:
-            is_second = folder == "resilience" and item.path.stem != "test_chaos"
-            item.add_marker(pytest.mark.xdist_group("second lane" if is_second else "first lane"))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
