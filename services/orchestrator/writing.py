@@ -39,9 +39,6 @@ class HeldResponse(Response):
 
 async def write_in_pieces(body: bytes | memoryview, send: Send) -> None:
     """Write the rest of a body, each piece when the caller has taken those before it."""
-    if len(body) <= _PIECE_BYTES:
-        await send({"type": "http.response.body", "body": bytes(body), "more_body": False})
-        return
     rest = memoryview(body)
     while len(rest) > _PIECE_BYTES:
         await send({"type": "http.response.body", "body": bytes(rest[:_PIECE_BYTES]), "more_body": True})

@@ -178,7 +178,7 @@ def _tell(callers: int, runs: Mapping[str, list[Run]], loop_s: float) -> None:
     for name, told in runs.items():
         middle = {kind: statistics.median(run.cpu_us[kind] for run in told) for kind in told[0].cpu_us}
         cost = ", ".join(f"{kind} {microseconds:.0f} µs" for kind, microseconds in middle.items())
-        ours = sum(microseconds for kind, microseconds in middle.items() if kind != "server")
+        ours = statistics.median(run.busbar_us for run in told)
         print(
             f"| {name} | {statistics.median(run.per_s for run in told):,.0f} "
             f"| {statistics.median(run.p50_ms for run in told):.2f} ms "
