@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.bench.health_answers import Span
 from tests.chaos.load import Stream
-from tests.support.account import Account, account, percentile
+from tests.support.account import GRACE_S, Account, account, percentile
 from tests.support.records import LedgerLine, RecordLine, Sent, Told, read_ledger, read_record
 
 
@@ -109,10 +109,11 @@ def read_findings(
         queries += [Query(stream, one, told_of.get(one.id)) for one in sent]
     ours = {query.sent.id for query in queries}
     noted = [line for line in read_ledger(ledger) if line.id in ours]
+    grace_s = GRACE_S * patience
     return Findings(
-        total=account(noted, lines[True] + lines[False], deadline_s),
-        undeclared=account(noted, lines[False], deadline_s),
-        declared=account(noted, lines[True], deadline_s),
+        total=account(noted, lines[True] + lines[False], deadline_s, grace_s=grace_s),
+        undeclared=account(noted, lines[False], deadline_s, grace_s=grace_s),
+        declared=account(noted, lines[True], deadline_s, grace_s=grace_s),
         queries=tuple(queries),
         starts=tuple(line for line in noted if line.event == "start"),
         deadline_s=deadline_s,

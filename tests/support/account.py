@@ -54,15 +54,23 @@ def read_account(ledger: Path, record: Path, deadline_s: float) -> Account:
     return account(read_ledger(ledger), read_record(record), deadline_s)
 
 
-def account(ledger: Iterable[LedgerLine], record: Iterable[RecordLine], deadline_s: float) -> Account:
+def account(
+    ledger: Iterable[LedgerLine], record: Iterable[RecordLine], deadline_s: float, *, grace_s: float = GRACE_S
+) -> Account:
     """Join the lines; the order of either does not matter, and calls of other drivers in the ledger are ignored.
+
+    Args:
+        ledger: what the servers wrote down.
+        record: what the driver sent and was told.
+        deadline_s: the timeout of every query, in seconds.
+        grace_s: how much later than the deadline counts as in time.
 
     Raises:
         ValueError: the record tells of a query that was not sent, or twice of one.
     """
     sent, told = _by_id(record)
     starts = _starts(ledger, sent)
-    in_time = {id_: answer for id_, answer in told.items() if answer.at - sent[id_].at <= deadline_s + GRACE_S}
+    in_time = {id_: answer for id_, answer in told.items() if answer.at - sent[id_].at <= deadline_s + grace_s}
     answered = [answer for id_, answer in in_time.items() if answer.status == 200 and id_ in starts]
     refused = Counter(str(answer.code) for answer in in_time.values() if answer.status != 200)
     settled = {answer.id for answer in in_time.values() if answer.status != 200 or answer.id in starts}
@@ -76,7 +84,7 @@ def account(ledger: Iterable[LedgerLine], record: Iterable[RecordLine], deadline
         late=tuple(id_ for id_, answer in told.items() if answer.at - sent[id_].at > deadline_s),
         ran_after_no=tuple(id_ for id_, answer in told.items() if answer.executed == "no" and id_ in starts),
         started_after_deadline=tuple(
-            id_ for id_, lines in starts.items() if max(line.at for line in lines) > sent[id_].at + deadline_s + GRACE_S
+            id_ for id_, lines in starts.items() if max(line.at for line in lines) > sent[id_].at + deadline_s + grace_s
         ),
         by_instance=dict(Counter(answer.instance for answer in answered if answer.instance is not None)),
         by_pid=dict(Counter(line.pid for lines in starts.values() for line in lines)),

@@ -25,7 +25,7 @@ from tests.support.records import LoadSummary, RecordLine, Sent, Told, encode_li
 from tests.support.senders import Answer, Sender, http_sender, nats_sender
 
 STOPPING = "load: sending no more"
-_PATIENCE_S = 2.0
+_PATIENCE_S = 3.0
 """How long after its deadline a query is given up; what comes up to then is in the record, as late."""
 
 
