@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-from services.runtime.joined_writes import JoiningProtocol
 from services.runtime.lifecycle import Lifecycle
+from services.runtime.plain_requests import PlainRequests
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ async def serve(
     """
     config = uvicorn.Config(
         app,
-        http=JoiningProtocol,
+        http=PlainRequests,
         log_config=None,
         access_log=False,
         server_header=False,

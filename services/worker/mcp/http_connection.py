@@ -12,6 +12,8 @@ from typing import Final, Self, cast
 
 import httptools
 
+from services.runtime.gathered_writes import GatheringTransport
+
 _MOST_BODILESS_BYTES: Final = 2**16
 """Of what comes without any of a body: a head, or trailers, that never end."""
 _MOST_UNREAD_BYTES: Final = 2**18
@@ -182,7 +184,7 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own is no subclass
+        self._transport = GatheringTransport(cast("asyncio.Transport", transport))  # uvloop's own is no subclass
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""

@@ -1,11 +1,11 @@
-"""What one turn of the event loop writes to an HTTP caller."""
+"""What one turn of the event loop writes."""
 
 import asyncio
 from typing import Any, cast
 
 import pytest
 
-from services.runtime.joined_writes import JoinedWrites
+from services.runtime.gathered_writes import GatheringTransport
 
 pytestmark = pytest.mark.anyio
 
@@ -35,11 +35,11 @@ def written() -> Written:
 
 
 @pytest.fixture
-def joined(written: Written) -> JoinedWrites:
-    return JoinedWrites(cast("Any", written))
+async def joined(written: Written) -> GatheringTransport:
+    return GatheringTransport(cast("Any", written))
 
 
-async def test_what_one_turn_writes_is_one_write(written: Written, joined: JoinedWrites) -> None:
+async def test_what_one_turn_writes_is_one_write(written: Written, joined: GatheringTransport) -> None:
     joined.write(b"head")
     joined.write(b"body")
     assert written.writes == []
@@ -50,7 +50,7 @@ async def test_what_one_turn_writes_is_one_write(written: Written, joined: Joine
     assert written.writes == [b"headbody", b"next"]
 
 
-async def test_much_is_not_held_back(written: Written, joined: JoinedWrites) -> None:
+async def test_much_is_not_held_back(written: Written, joined: GatheringTransport) -> None:
     joined.write(b"head")
     joined.write(b"x" * 20_000)
     assert written.writes == [b"head" + b"x" * 20_000]
@@ -59,7 +59,7 @@ async def test_much_is_not_held_back(written: Written, joined: JoinedWrites) -> 
     assert len(written.writes) == 2
 
 
-async def test_what_was_written_goes_out_before_the_end(written: Written, joined: JoinedWrites) -> None:
+async def test_what_was_written_goes_out_before_the_end(written: Written, joined: GatheringTransport) -> None:
     joined.write(b"last")
     joined.close()
     assert (written.writes, written.is_closed) == ([b"last"], True)
@@ -67,8 +67,24 @@ async def test_what_was_written_goes_out_before_the_end(written: Written, joined
     assert written.writes == [b"last"]
 
 
-async def test_to_who_has_gone_nothing_is_written(written: Written, joined: JoinedWrites) -> None:
+async def test_to_who_has_gone_nothing_is_written(written: Written, joined: GatheringTransport) -> None:
     joined.write(b"late")
     written.is_closed = True
     await asyncio.sleep(0)
     assert written.writes == []
+
+
+async def test_what_one_turn_writes_to_many_goes_out_when_its_other_work_is_done() -> None:
+    log: list[str] = []
+
+    class Noting(Written):
+        def write(self, data: bytes) -> None:
+            log.append(data.decode())
+
+    async def work(number: int) -> None:
+        log.append(f"work {number}")
+        GatheringTransport(cast("Any", Noting())).write(b"write %d" % number)
+
+    await asyncio.gather(*[work(number) for number in range(3)])
+    await asyncio.sleep(0)
+    assert log == ["work 0", "work 1", "work 2", "write 0", "write 1", "write 2"]
