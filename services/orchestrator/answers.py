@@ -142,7 +142,7 @@ class Answers:
             raise lost or failure or NoWorkerError()
 
         with self._admission.at(version.server):
-            question = Question(read.query, version, context.principal, forwarded)
+            question = Question(read, version, context.principal, forwarded)
             return await self._cache.answer(question, course, self._counting(version, read.query, call))
 
     async def recall(self, version: LiveVersion, read: ReadQuery, context: Context, course: Course) -> Outcome | None:
@@ -150,7 +150,7 @@ class Answers:
         if version.offer.quarantines(read.query):
             return None
         forwarded = self._forwarded(version, context)
-        outcome = await self._cache.recall(Question(read.query, version, context.principal, forwarded), course)
+        outcome = await self._cache.recall(Question(read, version, context.principal, forwarded), course)
         if outcome is not None:
             course.server = version.server
         return outcome

@@ -10,8 +10,9 @@ from starlette.types import Receive, Scope
 
 from bus_schemas.errors import OF_ADMIN, ErrorCode
 from bus_schemas.queries import Answer
+from services.orchestrator.admission import Admission
 from services.orchestrator.context import Context
-from services.orchestrator.intake import RequestHeaders, read_json_body, refused
+from services.orchestrator.intake import RequestHeaders, check_is_json, read_json_body, refused
 from services.orchestrator.lists import (
     Lists,
     PromptItem,
@@ -25,7 +26,7 @@ from services.orchestrator.lists import (
 )
 from services.orchestrator.openapi import IDEMPOTENCY_KEY, IDEMPOTENCY_PARAMETER, QUERY_BODY
 from services.orchestrator.query import Reply
-from services.orchestrator.state import state_of
+from services.orchestrator.state import OrchestratorState, state_of
 from services.orchestrator.tracing import trace_context
 from services.orchestrator.writing import HeldResponse
 from services.runtime.auth.principals import Principal
@@ -52,7 +53,7 @@ _OF_LISTS = problems(*_EVERYWHERE, ErrorCode.INVALID_REQUEST, ErrorCode.INTERNAL
 
 async def caller(request: Request) -> Principal:
     """Who asks. Raises UnauthorizedError, ForbiddenError, IssuerUnavailableError."""
-    headers = RequestHeaders(request.scope)
+    headers = RequestHeaders(request.scope["headers"])
     return await state_of(request.scope).authenticate(headers.first("authorization"), headers.names)
 
 
@@ -100,28 +101,51 @@ async def ask(
     state = state_of(scope)
     received_at = time.monotonic()
     request_id = new_id()
-    headers = RequestHeaders(scope)
+    headers = RequestHeaders(scope["headers"])
     admission = state.admission
     try:
         principal = await state.authenticate(headers.first("authorization"), headers.names)
         admission.check()  # the HTTP server drops the body of a query that is refused here
         with admission.holding() as hold:
             body = query_of(await read_json_body(receive, headers, hold))
-            context = Context(
-                request_id,
-                principal,
-                received_at,
-                trace_context(headers),
-                headers,
-                idempotency_key=headers.joined(IDEMPOTENCY_KEY),
-            )
+            context = _context(request_id, principal, received_at, headers)
             with admission.query():
                 reply = await _while_connected(receive, state.queries.answer(body, context))
     except QueryError as error:
         return refused(state, error, request_id, received_at)
     if reply is None:
         return Response(status_code=499)  # nobody reads it; the number is nginx's for a client that closed
-    reply = told(reply)
+    return _response(told(reply), admission)
+
+
+async def ask_whole(state: OrchestratorState, headers: RequestHeaders, body: bytes) -> Response:
+    """Answer the query that a request makes whose body is here; cancel it when its caller has gone."""
+    received_at = time.monotonic()
+    request_id = new_id()
+    admission = state.admission
+    try:
+        principal = await state.authenticate(headers.first("authorization"), headers.names)
+        with admission.query(), admission.holding() as hold:
+            hold.add(len(body))
+            check_is_json(headers)
+            reply = await state.queries.answer(body, _context(request_id, principal, received_at, headers))
+    except QueryError as error:
+        return refused(state, error, request_id, received_at)
+    return _response(reply, admission)
+
+
+def _context(request_id: str, principal: Principal, received_at: float, headers: RequestHeaders) -> Context:
+    return Context(
+        request_id,
+        principal,
+        received_at,
+        trace_context(headers),
+        headers,
+        idempotency_key=headers.joined(IDEMPOTENCY_KEY),
+    )
+
+
+def _response(reply: Reply, admission: Admission) -> Response:
     return HeldResponse(reply.body, reply.status, {"content-type": reply.content_type, **reply.headers}, admission)
 
 

@@ -136,8 +136,14 @@ class Attempts:
         order = rendezvous(caller, [instance for instance in version.instances if instance != lost_with])
         return [Target(instance, lost_with is not None) for instance in order[:_ATTEMPTS_PER_VERSION]]
 
-    def _in_turn(self, live: LiveServer, weights: Mapping[str, float]) -> Iterator[LiveVersion]:
-        """Yield versions by their turn; those whose breakers are open have none, and come last: answers may be kept."""
+    def _in_turn(self, live: LiveServer, weights: Mapping[str, float]) -> Iterable[LiveVersion]:
+        """Return versions by their turn."""
+        if len(weights) == 1:
+            return [live.versions[version] for version in weights]
+        return self._by_turns(live, weights)
+
+    def _by_turns(self, live: LiveServer, weights: Mapping[str, float]) -> Iterator[LiveVersion]:
+        """Yield versions; those whose breakers are open have no turn, and come last: answers may be kept."""
         refused = [version for version in weights if not self._answers.lets_through(live.versions[version])]
         called = {version: weight for version, weight in weights.items() if version not in refused}
         turns = self._turns.setdefault(live.name, SmoothWeightedRoundRobin())
@@ -156,7 +162,7 @@ def _versions(live: LiveServer, query: Query) -> tuple[Mapping[str, float], Sequ
     Raises:
         ToolNotFoundError, PromptNotFoundError: no version with weight offers it.
     """
-    weights = live.weights
+    weights = live.weights if len(live.versions) > 1 else dict.fromkeys(live.versions, 100.0)
     offering = {version: one for version, one in live.versions.items() if one.offer.offers(query)}
     if query.resource is not None and not offering.keys() & weights.keys():
         offering = dict(live.versions)

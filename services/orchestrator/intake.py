@@ -1,10 +1,10 @@
 """What every request that leads to a query goes through: its body within bounds, or why it gets no further."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from fastapi import Response
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 
 from bus_schemas.queries import MAX_BODY_BYTES
 from services.orchestrator.admission import Hold
@@ -20,9 +20,10 @@ _BODY_TIMEOUT_S: Final = 30.0
 class RequestHeaders:
     """The headers of an HTTP request, each read once; see `HeaderValues`."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take them as ASGI has them: names in lower case."""
         self._values: dict[str, list[str]] = {}
-        for name, value in scope["headers"]:
+        for name, value in headers:
             self._values.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
 
     def __call__(self, name: str) -> Sequence[str]:
@@ -51,9 +52,14 @@ async def read_json_body(receive: Receive, headers: RequestHeaders, hold: Hold) 
         UnsupportedMediaTypeError: it does not claim to be JSON.
     """
     body = await read_body(receive, MAX_BODY_BYTES, timeout_s=_BODY_TIMEOUT_S, on_part=hold.add)
+    check_is_json(headers)
+    return body
+
+
+def check_is_json(headers: RequestHeaders) -> None:
+    """Raise UnsupportedMediaTypeError if the body does not claim to be JSON."""
     if (headers.first("content-type") or "").partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaTypeError
-    return body
 
 
 def refused(state: OrchestratorState, error: QueryError, request_id: str, received_at: float) -> Response:

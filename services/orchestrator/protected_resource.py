@@ -69,15 +69,27 @@ class Challenges:
 
     def _challenging(self, scope: Scope, send: Send) -> Send:
         async def send_with_challenge(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] in (401, 403):
-                has_token = looks_like_token(bearer_text(Headers(scope=scope).get("authorization", "")))
-                if message["status"] == 401 or has_token:
-                    MutableHeaders(scope=message)["www-authenticate"] = self._challenge(
-                        scope["path"], message["status"], has_token=has_token
-                    )
+            if message["type"] == "http.response.start":
+                authorization = Headers(scope=scope).get("authorization")
+                self.add(MutableHeaders(scope=message), message["status"], scope["path"], authorization)
             await send(message)
 
         return send_with_challenge
+
+    def add(self, headers: MutableHeaders, status: int, path: str, authorization: str | None) -> None:
+        """Add the challenge to an answer's headers if its status asks for one.
+
+        Args:
+            headers: of the answer.
+            status: its own.
+            path: that was asked.
+            authorization: the request's header.
+        """
+        if status not in (401, 403):
+            return
+        has_token = looks_like_token(bearer_text(authorization or ""))
+        if status == 401 or has_token:
+            headers["www-authenticate"] = self._challenge(path, status, has_token=has_token)
 
     def _challenge(self, path: str, status: int, *, has_token: bool) -> str:
         place = path if _FOR_MCP_CLIENTS.fullmatch(path) else ""

@@ -1,8 +1,11 @@
 """A body's bytes → a query, or what is wrong with it. Arguments keep their own bytes."""
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Final
 
 import msgspec
+import rfc8785
 from pydantic import ValidationError
 
 from bus_schemas.errors import FieldError
@@ -11,15 +14,21 @@ from services.runtime.errors import InvalidJsonError, InvalidRequestError, Paylo
 from services.runtime.field_errors import field_errors, pointer
 from services.runtime.i_json import read_i_json
 
+_SMALL_BYTES: Final = 4096
+_MOST_REMEMBERED: Final = 1024
+
 
 class _RawParts(msgspec.Struct):
     arguments: msgspec.Raw = msgspec.Raw(b"{}")
     input_responses: msgspec.Raw = msgspec.Raw(b"null")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReadQuery:
-    """A query, and the parts of it that go to the MCP server as the caller wrote them."""
+    """A query, and the parts of it that go to the MCP server as the caller wrote them.
+
+    Several callers may have the same one; nobody changes it.
+    """
 
     query: Query
     raw_arguments: bytes
@@ -28,6 +37,11 @@ class ReadQuery:
     """What an MCP caller's `_meta` tells servers, a JSON object."""
     raw_completion: bytes | None = None
     """The params' other members, without braces, where what is wanted are values for an argument of the target."""
+
+    @cached_property
+    def canonical_arguments(self) -> bytes:
+        """The arguments as RFC 8785 writes them; raises ValueError where it cannot, such as an integer over 2^53."""
+        return rfc8785.dumps(self.query.arguments)
 
     def body(self) -> bytes:
         """The call for the worker: native MCP JSON without an id."""
@@ -54,7 +68,7 @@ class ReadQuery:
 
 
 def read_query(body: bytes) -> ReadQuery:
-    """Return the query in `body`.
+    """Return the query in `body`; what is asked again is not read again.
 
     Raises:
         PayloadTooLargeError: it is over 1 MiB.
@@ -63,6 +77,10 @@ def read_query(body: bytes) -> ReadQuery:
     """
     if len(body) > MAX_BODY_BYTES:
         raise PayloadTooLargeError
+    return _read_small(body) if len(body) <= _SMALL_BYTES else _read(body)
+
+
+def _read(body: bytes) -> ReadQuery:
     document = read_i_json(body)
     try:
         query = Query.model_validate(document)
@@ -75,6 +93,9 @@ def read_query(body: bytes) -> ReadQuery:
         _check_prompt_arguments(query)
     raw_responses = None if query.input_responses is None else bytes(parts.input_responses)
     return ReadQuery(query, bytes(parts.arguments), raw_responses)
+
+
+_read_small: Final = lru_cache(maxsize=_MOST_REMEMBERED)(_read)
 
 
 def _check_prompt_arguments(query: Query) -> None:

@@ -35,6 +35,8 @@ def candidates_for(
         raise ForbiddenError
     policy = policies.get(server, _UNCONFIGURED)
     others = [*policy.alternates, *_group_mates(server, policy, policies)]
+    if not others:
+        return [server]
     return [server, *(other for other in dict.fromkeys(others) if other != server and may_use(other))]
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import lru_cache
 from typing import Any, Final
@@ -146,20 +146,25 @@ class AddressGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._life.stopping.is_set():
+            send = _announcing_close(send)
+        refusal = self.refusal(scope["headers"])
+        app = self._app if refusal is None else problem_response(refusal)
+        await app(scope, receive, send)
+
+    def refusal(self, headers: Iterable[tuple[bytes, bytes]]) -> QueryError | None:
+        """Return why a request with these headers is not answered; None: it is."""
         host = origin = ""
-        for name, value in scope["headers"]:
+        for name, value in headers:
             if name == b"host":
                 host = value.decode("latin-1")
             elif name == b"origin":
                 origin = value.decode("latin-1")
-        if self._life.stopping.is_set():
-            send = _announcing_close(send)
         if not self._is_our_host(host):
-            await problem_response(MisdirectedRequestError())(scope, receive, send)
-        elif origin and origin not in self._origins and origin.partition("://")[2] != host:
-            await problem_response(ForbiddenError())(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+            return MisdirectedRequestError()
+        if origin and origin not in self._origins and origin.partition("://")[2] != host:
+            return ForbiddenError()
+        return None
 
     def _judge(self, host: str) -> bool:
         """Whether the Host is one of ours."""

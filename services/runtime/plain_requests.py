@@ -5,9 +5,12 @@ to come, a request that comes before the last one is answered, and whatever is m
 """
 
 import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
-from starlette.types import Message
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from services.runtime.gathered_writes import GatheringTransport
@@ -17,19 +20,41 @@ _LARGEST_BYTES: Final = 64 * 1024
 """Of a request, or of an answer, that goes the short way."""
 _PATIENCE_S: Final = 1.0
 """How long a body may take to follow its head; many clients send one after the other."""
+_CLOSE: Final = (b"connection", b"close")
+
+Answering = Callable[[Mapping[str, Any], bytes], Awaitable[Response]]
+"""Answers one request: takes the lifespan's state and the body. It is cancelled when its caller has gone."""
+
+
+class DirectApp(ABC):
+    """An ASGI app that answers some plain requests without ASGI's scope, messages and layers."""
+
+    @abstractmethod
+    def direct(self, head: PlainHead) -> Answering | None:
+        """Return what answers all requests with this head; None: ASGI does."""
+
+    @abstractmethod
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
 
 
 class PlainRequests(HttpToolsProtocol):
     """See the module. Made by uvicorn, one for each connection."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """As uvicorn makes it."""
-        super().__init__(*args, **kwargs)
+    def __init__(self, *, app: DirectApp | None = None, **kwargs: Any) -> None:
+        """Take what uvicorn gives, and what answers directly, if anything does."""
+        super().__init__(**kwargs)
+        self._app = app
         self._is_parsing = False
         """Whether uvicorn's parser is in the middle of a request."""
         self._head_block = b""
         self._head: PlainHead | None = None
         """What `_head_block` says: most clients send the same head again and again."""
+        self._answering: Answering | None = None
+        """What answers it directly."""
+        self._direct: _Cycle
+        """Of all requests that are answered directly."""
+        self._task: asyncio.Task[None] | None = None
         self._held = b""
         """A head whose body is still to come, and what there is of it."""
         self._giving_up: asyncio.TimerHandle | None = None
@@ -37,6 +62,7 @@ class PlainRequests(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         super().connection_made(GatheringTransport(cast("asyncio.Transport", transport)))
+        self._direct = self._new_cycle(PlainHead("POST", "", b"", [], 0))
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -60,6 +86,8 @@ class PlainRequests(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._let_go()
+        if self._task is not None:
+            self._task.cancel()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -86,10 +114,24 @@ class PlainRequests(HttpToolsProtocol):
         block = data[:head_bytes]
         if block != self._head_block:
             self._head_block, self._head = block, read_head(block)
+            self._answering = None if self._app is None or self._head is None else self._app.direct(self._head)
         return self._head, head_bytes
 
     def _begin(self, head: PlainHead, body: bytes) -> None:
-        self.cycle = _Cycle(
+        if self._answering is not None:
+            self._direct.begin_anew(self.server_state.default_headers, self.on_response_complete)
+            self.cycle = self._direct
+            self._task = self.loop.create_task(self._answer_directly(self._answering, body))
+            self.tasks.add(self._task)
+            self._task.add_done_callback(self.tasks.discard)
+            return
+        self.cycle = self._new_cycle(head)
+        self.cycle.body += body
+        self._start_asgi_task(self.cycle, self.app)
+
+    def _new_cycle(self, head: PlainHead) -> "_Cycle":
+        """Return the cycle of a request that has come whole, as uvicorn would make it."""
+        cycle = _Cycle(
             scope={
                 "type": "http",
                 "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
@@ -116,10 +158,19 @@ class PlainRequests(HttpToolsProtocol):
             keep_alive=True,
             on_response=self.on_response_complete,
         )
-        self.cycle.body += body
-        self.cycle.more_body = False
-        self.cycle.message_event.set()
-        self._start_asgi_task(self.cycle, self.app)
+        cycle.more_body = False
+        cycle.message_event.set()
+        return cycle
+
+    async def _answer_directly(self, answering: Answering, body: bytes) -> None:
+        cycle = self._direct
+        try:
+            response = await answering(self.app_state, body)
+            if not cycle.write_whole(response.status_code, response.raw_headers, bytes(response.body)):
+                await response(cast("Any", cycle.scope), cast("Any", cycle.receive), cycle.send)
+        finally:
+            if not cycle.response_complete:
+                self.transport.close()  # cut off: by a bug, or by the end of the drain
 
     def _let_go(self) -> bytes:
         """Return what was held back."""
@@ -140,6 +191,15 @@ class _Cycle(RequestResponseCycle):
     _start: Message | None = None
     """The head of an answer whose body follows at once."""
 
+    def begin_anew(self, default_headers: list[tuple[bytes, bytes]], on_response: Callable[[], None]) -> None:
+        """Be the cycle of the next request on the same connection."""
+        self.default_headers = default_headers
+        self.on_response = on_response
+        self.keep_alive = True
+        self.response_started = self.response_complete = False
+        self.chunked_encoding = None
+        self._start = None
+
     async def send(self, message: Any) -> None:
         """See ASGI."""
         start, self._start = self._start, None
@@ -148,34 +208,34 @@ class _Cycle(RequestResponseCycle):
                 self._start = message
                 return
         elif start is not None:
-            if self._write_whole(start, message):
+            is_whole = not message.get("more_body")
+            if is_whole and self.write_whole(start["status"], start["headers"], message.get("body", b"")):
                 return
             await super().send(cast("Any", start))
         await super().send(message)
 
-    def _write_whole(self, start: Message, message: Message) -> bool:
-        """Write the answer if it is whole and need not wait for its caller; else return False, and write nothing."""
-        body = message.get("body", b"")
-        if message.get("more_body") or len(body) > _LARGEST_BYTES or self.flow.write_paused or self.disconnected:
+    def write_whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Write a whole answer if it need not wait for its caller; else return False, and write nothing."""
+        if len(body) > _LARGEST_BYTES or self.flow.write_paused or self.disconnected:
             return False
-        headers = [*self.default_headers, *start["headers"]]
-        if not self.keep_alive:
-            headers.append((b"connection", b"close"))
-        lines = [b"%b: %b\r\n" % header for header in headers]
+        keeps_alive = self.keep_alive and _CLOSE not in headers
+        lines = [b"%b: %b\r\n" % header for header in (*self.default_headers, *headers)]
+        if not self.keep_alive and _CLOSE not in headers:
+            lines.append(b"connection: close\r\n")
         block = b"".join(lines)
         is_sound = block.count(b"\r") == block.count(b"\n") == len(lines) and b"\0" not in block
         if not is_sound or (b"content-length", b"%d" % len(body)) not in headers:
             return False
         self.response_started = self.response_complete = True
-        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[start["status"]], block, body))
+        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], block, body))
         self.message_event.set()
-        if not self.keep_alive:
+        if not keeps_alive:
             self.transport.close()
         self.on_response()
         return True
 
 
 def _announces_body(start: Message) -> bool:
-    """Whether an answer says how long it is, and nothing that changes what becomes of the connection."""
+    """Whether an answer says how long it is."""
     names = [name for name, _ in start.get("headers", ())]
-    return b"content-length" in names and b"connection" not in names and b"transfer-encoding" not in names
+    return b"content-length" in names and b"transfer-encoding" not in names

@@ -6,12 +6,13 @@ import logging
 import math
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from services.runtime.lifecycle import Lifecycle
-from services.runtime.plain_requests import PlainRequests
+from services.runtime.plain_requests import DirectApp, PlainRequests
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ async def serve(
     """
     config = uvicorn.Config(
         app,
-        http=PlainRequests,
+        http=partial(PlainRequests, app=app if isinstance(app, DirectApp) else None),  # type: ignore[arg-type]
         log_config=None,
         access_log=False,
         server_header=False,

@@ -11,6 +11,7 @@ from bus_schemas.queries import Query
 from bus_schemas.workers import Catalogue
 from services.orchestrator.cache.keys import CacheKeys
 from services.orchestrator.catalogue import LiveVersion, Offer
+from services.orchestrator.reading import ReadQuery
 from services.runtime.auth.principals import Principal
 
 names = st.text(min_size=1, max_size=8)
@@ -42,7 +43,7 @@ def keys(
     query = Query.model_construct(**fields)
     tools = [{"name": target, **(definition or {})}]
     live = LiveVersion(server, version, Offer(Catalogue(tools=tools)), 0.0)
-    return CacheKeys(query, live, caller(principal), forwarded or {})
+    return CacheKeys(ReadQuery(query, b"{}", None), live, caller(principal), forwarded or {})
 
 
 @given(asked=arguments, one=names, other=names)

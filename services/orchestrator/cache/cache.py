@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from bus_schemas.queries import CacheMode, CacheUse, Query
+from bus_schemas.queries import CacheMode, CacheUse
 from services.orchestrator.cache.entry import Generations
 from services.orchestrator.cache.keys import CacheKeys
 from services.orchestrator.cache.metrics import CacheMetrics
@@ -18,6 +18,7 @@ from services.orchestrator.cache.store import Place
 from services.orchestrator.catalogue import LiveVersion
 from services.orchestrator.context import Course, StandIn
 from services.orchestrator.dispatch import Outcome
+from services.orchestrator.reading import ReadQuery
 from services.runtime.auth.principals import Principal
 from services.runtime.config.policy import Policy
 from services.runtime.errors import DeadlineExceededError, OverloadedError, QueryError
@@ -34,7 +35,7 @@ Ask = Callable[[], Awaitable[Outcome]]
 class Question:
     """What is asked, of which version, by whom."""
 
-    query: Query
+    read: ReadQuery
     version: LiveVersion
     principal: Principal
     forwarded: Mapping[str, str]
@@ -65,7 +66,7 @@ class AnswerCache:
         if wanted is None:
             course.cache = CacheUse.OFF
             return await ask()
-        match question.query.cache:
+        match question.read.query.cache:
             case CacheMode.BYPASS:
                 course.cache = CacheUse.BYPASS
                 return await ask()
@@ -81,18 +82,18 @@ class AnswerCache:
     async def recall(self, question: Question, course: Course) -> Outcome | None:
         """Return the fresh answer of a server that cannot be asked now; a stale one is noted in `course`."""
         wanted = self._wanted(question)
-        if wanted is None or question.query.cache is not CacheMode.DEFAULT:
+        if wanted is None or question.read.query.cache is not CacheMode.DEFAULT:
             return None
         seen = await self._find(wanted, question.version, course, leads=False)
         return seen.fresh and self._hit(seen.fresh, CacheUse.HIT, course)
 
     def _wanted(self, question: Question) -> Wanted | None:
-        query, version = question.query, question.version
+        query, version = question.read.query, question.version
         rule = rule_for(query, self._policy.of(version.server), version)
         if rule is None:
             return None
         try:
-            keys = CacheKeys(query, version, question.principal, question.forwarded)
+            keys = CacheKeys(question.read, version, question.principal, question.forwarded)
         except ValueError:
             return None
         return Wanted(rule, Place(version.server, query.target), keys)

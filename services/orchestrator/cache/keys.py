@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
 
-import rfc8785
+import msgspec
 
 from bus_schemas.queries import Query
 from services.orchestrator.catalogue import LiveVersion
+from services.orchestrator.reading import ReadQuery
 from services.runtime.auth.principals import Principal
 
 
@@ -18,25 +19,36 @@ class CacheKeys:
     matters. A new definition of the tool makes other keys, and so does any other value of a forwarded header.
     """
 
-    def __init__(self, query: Query, version: LiveVersion, principal: Principal, forwarded: Mapping[str, str]) -> None:
+    def __init__(
+        self, read: ReadQuery, version: LiveVersion, principal: Principal, forwarded: Mapping[str, str]
+    ) -> None:
         """Raises ValueError where the arguments have no canonical form, such as an integer over 2^53."""
-        asked: dict[str, Any] = {
-            "server": version.server,
-            "version": version.version,
-            "definition": _definition(query, version),
-            "kind": "tool" if query.tool is not None else "resource",
-            "target": query.target,
-            "arguments": query.arguments,
-            "forwarded": dict(forwarded),
-        }
-        self._asked = hashlib.sha256(rfc8785.dumps(asked))
-        self.own = self._of(b"caller\0" + principal.id.encode())
-        self.public = self._of(b"public")
+        query = read.query
+        kind = "tool" if query.tool is not None else "resource"
+        headers = tuple(sorted(forwarded.items()))
+        about = version.server, version.version, _definition(query, version), kind, query.target, headers
+        self._asked = _written(about) + read.canonical_arguments
+        self._principal = principal
+
+    @property
+    def own(self) -> str:
+        """Of the caller alone."""
+        return self._of(b"caller\0" + self._principal.id.encode())
+
+    @property
+    def public(self) -> str:
+        """Of everybody."""
+        return self._of(b"public")
 
     def _of(self, partition: bytes) -> str:
-        digest = self._asked.copy()
-        digest.update(partition)
-        return digest.hexdigest()
+        # No JSON holds a NUL.
+        return hashlib.sha256(self._asked + b"\0" + partition).hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _written(about: tuple[str | tuple[tuple[str, str], ...] | None, ...]) -> bytes:
+    """Return what is asked beside the arguments as JSON; there are few of these, and many queries for each."""
+    return msgspec.json.encode(about)
 
 
 def _definition(query: Query, version: LiveVersion) -> str | None:

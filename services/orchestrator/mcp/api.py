@@ -44,7 +44,7 @@ async def ask_server(request: Request, server: str) -> Response:
 async def _ask(request: Request, server: str | None) -> Response:
     state, mcp = state_of(request.scope), _mcp_state_of(request)
     received_at, request_id = time.monotonic(), new_id()
-    headers = RequestHeaders(request.scope)
+    headers = RequestHeaders(request.scope["headers"])
     try:
         principal = await _caller(headers, state, mcp, server)
         front = _front(request, mcp)

@@ -2,7 +2,13 @@
 
 from collections.abc import Iterable
 
-from services.runtime.auth.authentication import AnonymousSetting, anonymous_caller, authenticate, bearer_text
+from services.runtime.auth.authentication import (
+    AnonymousSetting,
+    anonymous_caller,
+    authenticate,
+    bearer_text,
+    was_forwarded,
+)
 from services.runtime.auth.principals import BUS, Principal
 from services.runtime.auth.ring import KeyRing
 from services.runtime.auth.tokens import AccessTokens, looks_like_token
@@ -30,8 +36,9 @@ class Callers:
         """
         self._ring = ring
         self._tokens = tokens
-        self._listening = tuple(listening)
-        self._anonymous = anonymous
+        knows_callers = ring is not None or tokens is not None
+        self._with_neither = anonymous_caller(listening, (), knows_callers=knows_callers, setting=anonymous)
+        """Whom a request comes from that shows neither, and that no proxy has passed on."""
 
     async def over_http(self, authorization: str | None, header_names: Iterable[str]) -> Principal:
         """Return who asks over HTTP.
@@ -45,9 +52,7 @@ class Callers:
             ForbiddenError: it has no right to query.
             IssuerUnavailableError: a token cannot be checked.
         """
-        knows_callers = self._ring is not None or self._tokens is not None
-        nobody = anonymous_caller(self._listening, header_names, knows_callers=knows_callers, setting=self._anonymous)
-        return await self._identify(authorization, nobody)
+        return await self._identify(authorization, None if was_forwarded(header_names) else self._with_neither)
 
     async def on_bus(self, authorization: str | None) -> Principal:
         """Return who asks on the bus. Raises as `over_http`."""
