@@ -1,8 +1,6 @@
 """The numbers that headers hold."""
 
-import re
-
-_NUMBER = re.compile(r"[0-9]{1,15}\Z")
+_MOST_DIGITS = 15
 
 
 def read_number(text: str) -> int:
@@ -13,6 +11,6 @@ def read_number(text: str) -> int:
     Raises:
         ValueError: it is not 1 to 15 digits.
     """
-    if not _NUMBER.match(text):
+    if not (text.isdigit() and text.isascii() and len(text) <= _MOST_DIGITS):
         raise ValueError("a header that is a number holds 1 to 15 digits")
     return int(text)

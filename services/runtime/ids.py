@@ -2,8 +2,10 @@
 
 import os
 import time
+from functools import lru_cache
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_SHIFTS = (70, 60, 50, 40, 30, 20, 10, 0)
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 
 
@@ -12,5 +14,12 @@ def new_id() -> str:
 
     Source: github.com/ulid/spec.
     """
-    value = time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10), "big")
-    return "".join([_PAIRS[value >> shift & 0x3FF] for shift in range(120, -1, -10)])
+    value = int.from_bytes(os.urandom(10), "big")
+    chance = "".join([_PAIRS[value >> shift & 0x3FF] for shift in _SHIFTS])
+    return _written(time.time_ns() // 1_000_000) + chance
+
+
+@lru_cache(maxsize=1)
+def _written(milliseconds: int) -> str:
+    """Return the ten characters of a moment; many ids have the same."""
+    return "".join([_PAIRS[milliseconds >> shift & 0x3FF] for shift in (40, 30, 20, 10, 0)])

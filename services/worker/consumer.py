@@ -169,7 +169,7 @@ class CallConsumer:
         key = headers.request_id, headers.attempt
         self._flights[key] = flight
         self._held.set()
-        flight.task = asyncio.create_task(self._answer(flight, message.data))
+        flight.task = asyncio.get_running_loop().create_task(self._answer(flight, message.data))
         # Not in the task: one that is cancelled before its first step never runs.
         flight.task.add_done_callback(lambda _: self._flights.pop(key, None))
 

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from types import TracebackType
 
 from services.runtime.errors import NoWorkerError, OverloadedError
 
@@ -71,9 +72,12 @@ class Slots:
         durations = sorted(self._durations_s)
         return durations[len(durations) // 10] if len(durations) >= _FEWEST else 0.0
 
-    @asynccontextmanager
-    async def hold(self, deadline: float) -> AsyncIterator[None]:
-        """Hold a slot.
+    def hold(self, deadline: float) -> AbstractAsyncContextManager[None]:
+        """Hold a slot while the context lasts; entering it raises as `take`."""
+        return _Held(self, deadline)
+
+    async def take(self, deadline: float) -> float:
+        """Take a slot, which `give_back` gives back; return the moment of the clock.
 
         Raises:
             OverloadedError: at once, when the line is full, when the wait would leave too little of the time until
@@ -91,12 +95,12 @@ class Slots:
         if not self._has_room():  # any more
             self._hand_over()
             raise OverloadedError
-        started = self._clock()
-        try:
-            yield
-        finally:
-            self._note(self._clock() - started)
-            self._hand_over()
+        return self._clock()
+
+    def give_back(self, taken_at: float) -> None:
+        """Give back a slot that was taken at this moment."""
+        self._note(self._clock() - taken_at)
+        self._hand_over()
 
     def send_away(self) -> None:
         """Let who waits go elsewhere if the server is away: the calls before them may hang until their deadlines."""
@@ -143,3 +147,21 @@ class Slots:
                 turn.set_result(None)
                 return
         self._in_use -= 1
+
+
+class _Held:
+    """See `Slots.hold`."""
+
+    __slots__ = ("_deadline", "_slots", "_taken_at")
+
+    def __init__(self, slots: Slots, deadline: float) -> None:
+        self._slots = slots
+        self._deadline = deadline
+
+    async def __aenter__(self) -> None:
+        self._taken_at = await self._slots.take(self._deadline)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._slots.give_back(self._taken_at)

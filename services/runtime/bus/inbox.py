@@ -1,7 +1,7 @@
 """One subscription for all replies of a process; an exchange may get several, one may be enough."""
 
 import asyncio
-import secrets
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -71,7 +71,7 @@ class Inbox:
 
         Its token cannot be guessed: who may send replies here at all cannot send them in another's place.
         """
-        token = secrets.token_hex(8)
+        token = os.urandom(8).hex()
         exchange = Exchange(self, token, self._prefix + token)
         self._exchanges[token] = exchange
         return exchange

@@ -10,6 +10,7 @@ from typing import Any, Final
 from bus_schemas.workers import ServerFault
 from services.runtime.errors import DeadlineExceededError, DeadlinePassedError, UpstreamError, UpstreamRefusedError
 from services.runtime.mirrored_headers import HeaderMap, header_map
+from services.runtime.time_limits import TimeLimit
 from services.worker.mcp.eras import Era
 from services.worker.mcp.listing import list_catalogue
 from services.worker.mcp.messages import encode_notification, encode_request, outcome
@@ -85,7 +86,7 @@ class LiveSession:
             hearing=hearing,
         )
         try:
-            async with asyncio.timeout(timeout_s):
+            with TimeLimit(timeout_s):
                 return await self._exchange(exchange)
         except TimeoutError:
             raise (DeadlineExceededError if exchange.was_sent else DeadlinePassedError) from None
