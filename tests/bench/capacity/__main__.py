@@ -1,0 +1,45 @@
+"""`python -m tests.bench.capacity [ROW…] [--json FILE]`: measure all rows, or those that are named."""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import uvloop
+
+from tests.bench.capacity.figures import HEAD, Figure, as_json
+from tests.bench.capacity.rows import ROWS
+
+
+async def measure(names: list[str], wrk: str) -> dict[str, list[Figure]]:
+    """Measure one row after another, and print each when it is there."""
+    found = {}
+    for name in names:
+        row = ROWS[name]
+        found[name] = await row.measure(wrk)
+        print(f"\n### {row.title} (`{name}`)\n\n{HEAD}", *found[name], sep="\n", flush=True)
+    return found
+
+
+def main() -> int:
+    """Return 0 if every figure keeps its bounds."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.capacity")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; default: all")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    options = parser.parse_args()
+    if unknown := set(options.rows) - ROWS.keys():
+        parser.error(f"no such row: {', '.join(sorted(unknown))}")
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        sys.stderr.write("there is no wrk here: apt-get install wrk\n")
+        return 1
+    found = uvloop.run(measure(options.rows or list(ROWS), wrk))
+    if options.json is not None:
+        told = [one for name, figures in found.items() for one in as_json(name, figures)]
+        options.json.write_text(json.dumps(told, indent=1) + "\n")
+    return 0 if all(figure.holds for figures in found.values() for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Answers from one orchestrator's memory: how many a second, and how dear."""
+
+import asyncio
+import json
+import re
+import statistics
+
+import psutil
+
+from tests.bench.capacity.figures import Figure
+from tests.bench.hot_path import LOOP_ADDITIONS, Run, Way, ask, loop_s
+from tests.support.fleet import OWN_KEY, Fleet, fleet, python_server
+from tests.support.servers import valkey_server
+
+CALLERS = 32
+ROUNDS = 3
+SECONDS = 5
+LEAST_PER_S = 10_000
+_QUERY = {"server": "kept", "tool": "answer", "arguments": {"bytes": 64, "ms": 0}}
+
+
+async def measure(wrk: str) -> list[Figure]:
+    """Ask the same question with a key, again and again; the store confirms it once a second."""
+    server = python_server(
+        "tests.bench.capacity.lean_server",
+        "--stdio",
+        era="modern",
+        tools={"answer": {"cache_ttl_s": 3600, "cache_scope": "public"}},
+    )
+    async with valkey_server() as store, fleet({"kept": server}, keys={}, store=store) as running:
+        headers = {"content-type": "application/json", "authorization": f"Bearer {running.keys[OWN_KEY]}"}
+        pids = {
+            "orchestrator": running.orchestrators[0].process.pid,
+            "nats": running.nats.pid,
+            "worker": running.workers[0].process.pid,
+        }
+        way = Way("hits", f"{running.urls[0]}/v1/query", headers, json.dumps(_QUERY).encode(), pids)
+        await running.ask_http(_QUERY)
+        await asyncio.to_thread(ask, wrk, way, CALLERS, 1)
+        before = await _counted(running)
+        runs, additions = [], []
+        for _ in range(ROUNDS):
+            loop = loop_s()
+            runs.append(await asyncio.to_thread(ask, wrk, way, CALLERS, SECONDS))
+            additions.append((loop + loop_s()) / 2)
+            await _check_hit(running)
+        hits, look_ups = (after - then for after, then in zip(await _counted(running), before, strict=True))
+        rss = psutil.Process(pids["orchestrator"]).memory_info().rss / 2**20
+    return _figures(runs, additions, hits=hits, look_ups=look_ups, rss=rss)
+
+
+def _figures(runs: list[Run], additions: list[float], *, hits: float, look_ups: float, rss: float) -> list[Figure]:
+    asked = sum(run.per_s * SECONDS for run in runs)
+    cost_us = statistics.median(run.cpu_us["orchestrator"] for run in runs)
+    addition_us = 1e6 * statistics.median(additions) / LOOP_ADDITIONS
+    return [
+        Figure("hits a second, 32 callers", statistics.median(run.per_s for run in runs), least=LEAST_PER_S),
+        Figure("p50", statistics.median(run.p50_ms for run in runs), "ms"),
+        Figure("p99", statistics.median(run.p99_ms for run in runs), "ms", below=10),
+        Figure("errors", sum(run.errors for run in runs), most=0),
+        Figure("hits counted of queries asked", 100 * hits / asked, "%", least=99),
+        Figure("look-ups in the store a second", look_ups / (ROUNDS * SECONDS)),
+        Figure("processor time of the orchestrator per hit", cost_us, "µs"),
+        Figure("the same in additions", cost_us / addition_us),
+        Figure("ten million additions", statistics.median(additions), "s"),
+        Figure("memory of the orchestrator", rss, "MiB"),
+    ]
+
+
+async def _check_hit(running: Fleet) -> None:
+    told = (await running.ask_http(_QUERY)).json
+    assert told["cache"] == "hit", told
+
+
+async def _counted(running: Fleet) -> tuple[float, float]:
+    """Return the hits, and the look-ups in the store, that the orchestrator has counted."""
+    told = (await running.get("/metrics")).body.decode()
+    return _value(told, "mcp_cache_hits_total"), _value(told, "mcp_cache_lookup_seconds_count")
+
+
+def _value(metrics: str, name: str) -> float:
+    found = re.search(rf"^{name} (\S+)$", metrics, re.MULTILINE)
+    assert found is not None, name
+    return float(found[1])
