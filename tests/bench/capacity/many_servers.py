@@ -18,7 +18,7 @@ from tests.support.waiting import until
 MANY = 200
 FEW = 2
 CALLERS = 32
-ROUNDS = 4
+ROUNDS = 3
 SECONDS = 4
 ASKED_EACH = 300
 JOINING = 100
@@ -99,7 +99,7 @@ async def _joining(running: Fleet) -> list[Figure]:
         known = rss_bytes(pid)
         async with _announced(running, JOINING, first=MANY - JOINING - 1):
             new = rss_bytes(pid)
-            async with _announced(running, JOINING, first=MANY - JOINING - 1, prefix="second-"):
+            async with _announced(running, JOINING, first=MANY - JOINING - 1, prefix="s"):
                 more = rss_bytes(pid)
     for what, grown in (("with 50 tools of its own", new - known), ("of a known server", more - new)):
         figures.append(Figure(f"memory of a joining worker {what}", grown / JOINING / 1000, "kB", below=1000))
