@@ -23,6 +23,7 @@ from services.supervisor.deployments import Deployments
 from services.supervisor.embedded import Embedded, embedded_nats, embedded_valkey
 from services.supervisor.launching import Launcher
 from services.supervisor.managed import ManagedProcess, Stage
+from services.supervisor.nursery import open_nursery
 from services.supervisor.pinning import PinnedFiles
 from services.supervisor.plan import Plan, Service, plan_services
 from services.supervisor.ports import LOOPBACK, Ports, choose_ports, free_port
@@ -76,13 +77,17 @@ async def live(settings: SupervisorSettings) -> int:
             redis_url=carriers.redis_url,
             worker_ports=worker_ports,
         )
-        with run_keys(keys_file) as keys, lifeline() as line:
+        with (
+            run_keys(keys_file) as keys,
+            lifeline() as line,
+            open_nursery(folder.logs / "cradle.log") as nursery,
+        ):
             variables = {
                 "BUSBAR_CONFIG": str(config_file),
                 "BUSBAR_NATS_URL": carriers.nats_url,
                 "BUSBAR_STATE_DIR": str(folder.path),
             }
-            run = _Run(supervisor, Launcher(folder, variables, line), folder, plan, carriers, keys=keys)
+            run = _Run(supervisor, Launcher(folder, variables, line, nursery), folder, plan, carriers, keys=keys)
             crew = Crew(supervisor, run.launcher, workers=settings.workers, ports=worker_ports, changed=run.write_files)
             try:
                 async with supervisor:
@@ -144,14 +149,14 @@ class _Run:
             self._folder.write(embedded.config_path.name, embedded.config)
             start = self.launcher.carrier(embedded.name, embedded.command)
             self._needed[embedded.name] = self._add(embedded.name, start, Stage.CARRIERS)
-        for service in self._plan:
-            if service.server is None:
-                process = self._add(service.name, self.launcher.service(service), service.stage)
-                self._services[service.name] = self._needed[service.name] = process
+        # Health first: it listens for a second before it is ready. Then workers, before those that look for them.
+        self._start_service(self._plan.health)
         reading = standing.reading
         for server, policy in reading.policy.servers.items():
             workers = [service for service in self._plan.workers if service.server == server]
             crew.begin(server, policy.version, reading.connections[server], standing.path, workers)
+        for service in (*self._plan.orchestrators, self._plan.admin):
+            self._start_service(service)
 
     async def welcome(self, servers: list[str], settings: SupervisorSettings) -> bool:
         """Wait until the system is ready and say so; return True.
@@ -196,6 +201,10 @@ class _Run:
             self._folder.write_targets(scrape_targets(scraped))
         except OSError as error:  # a full disk must not stop the system
             log.warning("state file cannot be written", extra={"cause": error.strerror})
+
+    def _start_service(self, service: Service) -> None:
+        process = self._add(service.name, self.launcher.service(service), service.stage)
+        self._services[service.name] = self._needed[service.name] = process
 
     def _add(self, name: str, start: StartChild, stage: Stage) -> ManagedProcess:
         process = ManagedProcess(name, start, stage=stage, changed=self.write_files)

@@ -1,17 +1,16 @@
 """The two ways to start a process, so that it ends with us however we end.
 
 A service of ours holds the read end of a pipe, the lifeline; the other end is only ours, so that it closes when
-we die, and the service drains. A program of others cannot know of that: it runs under a guard that kills it.
+we die, and the service drains: see `nursery`. A program of others cannot know of that: it runs under a guard that kills
+it.
 """
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
-from services.runtime.lifecycle import LIFELINE_FD
 from services.runtime.processes import GuardedProcess, ProcessStartError, guarded_process
 
 KILLED: Final = 137
@@ -53,27 +52,6 @@ def lifeline() -> Iterator[int]:
 
 
 @asynccontextmanager
-async def service_child(
-    command: Sequence[str], *, environment: Mapping[str, str], lifeline: int, log_path: Path
-) -> AsyncIterator[Child]:
-    """Run one of our services; its output is appended to `log_path`.
-
-    Raises:
-        ChildStartError: it could not be started.
-    """
-    try:
-        process = await _start_service(command, environment, lifeline, log_path)
-    except OSError as error:
-        raise ChildStartError(error.strerror) from error
-    try:
-        yield _ServiceChild(process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-@asynccontextmanager
 async def guarded_child(
     command: Sequence[str],
     *,
@@ -93,30 +71,6 @@ async def guarded_child(
         raise ChildStartError(str(error)) from error
 
 
-class _ServiceChild:
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    async def wait(self) -> int:
-        status = await self._process.wait()
-        return status if status >= 0 else 128 - status
-
-    async def stop(self, limit_s: float) -> int:
-        with suppress(ProcessLookupError):
-            self._process.terminate()
-        try:
-            async with asyncio.timeout(limit_s):
-                return await self.wait()
-        except TimeoutError:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-            return await self.wait()
-
-
 class _GuardedChild:
     def __init__(self, process: GuardedProcess) -> None:
         self._process = process
@@ -131,22 +85,3 @@ class _GuardedChild:
 
     async def stop(self, limit_s: float) -> int:
         return await self._process.terminate(limit_s)
-
-
-async def _start_service(
-    command: Sequence[str], environment: Mapping[str, str], lifeline: int, log_path: Path
-) -> asyncio.subprocess.Process:
-    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        return await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**environment, LIFELINE_FD: str(lifeline)},
-            # A session of its own: a Ctrl-C in our terminal is ours to handle.
-            start_new_session=True,
-            pass_fds=[lifeline],
-        )
-    finally:
-        os.close(log)

@@ -7,8 +7,9 @@ from pathlib import Path
 from services.runtime.config.connections import Connection
 from services.runtime.lifecycle import new_instance_id
 from services.runtime.processes import child_environment
-from services.supervisor.children import Child, StartChild, guarded_child, service_child
+from services.supervisor.children import Child, StartChild, guarded_child
 from services.supervisor.environments import service_environment
+from services.supervisor.nursery import Birth, Nursery
 from services.supervisor.plan import Service
 from services.supervisor.state_folder import StateFolder
 
@@ -16,17 +17,19 @@ from services.supervisor.state_folder import StateFolder
 class Launcher:
     """Makes the functions that start processes once."""
 
-    def __init__(self, folder: StateFolder, variables: Mapping[str, str], line: int) -> None:
+    def __init__(self, folder: StateFolder, variables: Mapping[str, str], line: int, nursery: Nursery) -> None:
         """Take what all have in common.
 
         Args:
             folder: where logs go.
             variables: what each of our services finds in its environment.
             line: the lifeline that our services inherit.
+            nursery: starts them.
         """
         self._folder = folder
         self._variables = variables
         self._line = line
+        self._nursery = nursery
 
     def service(self, service: Service) -> StartChild:
         """Return what starts one of our services."""
@@ -61,5 +64,13 @@ class Launcher:
         return lambda: guarded_child(connection.command, cwd=connection.cwd, environment=environment, log_path=log_path)
 
     def _start(self, service: Service, environment: Mapping[str, str]) -> AbstractAsyncContextManager[Child]:
-        log_path = self._folder.logs / f"{service.name}.log"
-        return service_child(service.command, environment=environment, lifeline=self._line, log_path=log_path)
+        birth = Birth(
+            name=service.name,
+            module=service.module,
+            arguments=service.arguments,
+            imports=service.imports,
+            environment=environment,
+            lifeline=self._line,
+            log_path=self._folder.logs / f"{service.name}.log",
+        )
+        return self._nursery.child(birth)

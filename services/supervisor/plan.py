@@ -1,13 +1,18 @@
 """Which services there shall be, and how each is started."""
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from services.runtime.config.policy import Policy
 from services.supervisor.managed import Stage
 from services.supervisor.ports import LOOPBACK, Ports
 from services.supervisor.settings import SupervisorSettings
+
+_IMPORTED_LATE: Final = {
+    "services.worker": ("services.worker.probes", "services.worker.mcp.http", "services.worker.mcp.sse"),
+}
+"""What a service imports where it needs it, and under a supervisor always does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +33,9 @@ class Service:
     """Of a worker: of that server."""
 
     @property
-    def command(self) -> tuple[str, ...]:
-        # -P: a folder `services` where somebody types `busbar up` must not be taken for ours.
-        return (sys.executable, "-P", "-m", self.module, *self.arguments)
+    def imports(self) -> tuple[str, ...]:
+        """What is imported before it is forked."""
+        return (f"{self.module}.app", *_IMPORTED_LATE.get(self.module, ()))
 
 
 @dataclass(frozen=True, slots=True)
