@@ -8,12 +8,15 @@ from typing import Final
 import msgspec
 
 from bus_schemas import subjects
-from services.runtime.bus import Bus, BusMessage, Inbox
+from bus_schemas.subjects import service_verb
+from services.runtime.bus import Bus, BusAwayError, BusMessage, Inbox
+from services.runtime.bus.inbox import NoRespondersError
 from services.runtime.fleet import HEARD_ALL_AFTER_S, Fleet
 from services.runtime.lifecycle import Lifecycle
 
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _HEARTBEAT: Final = msgspec.Raw(b'"heartbeat"')
+_ANSWER_S: Final = 0.1
 
 
 def without_catalogue(event: bytes) -> bytes:
@@ -34,7 +37,7 @@ def without_catalogue(event: bytes) -> bytes:
 
 @asynccontextmanager
 async def open_roll(bus: Bus, inbox: Inbox, life: Lifecycle) -> AsyncIterator[Fleet]:
-    """Follow the workers' events; the table holds whoever is there when this returns, after a heartbeat.
+    """Follow the workers' events; the table holds whoever is there when this returns: after a heartbeat, if anybody is.
 
     Nobody is asked to describe itself, as others do at their start and after a reconnect: that is the catalogue again.
     """
@@ -45,9 +48,21 @@ async def open_roll(bus: Bus, inbox: Inbox, life: Lifecycle) -> AsyncIterator[Fl
         await fleet.take_event(message)
 
     subscription = await bus.subscribe(subjects.WORKER_EVENTS, take)
-    await asyncio.sleep(HEARD_ALL_AFTER_S)
+    if await _is_anybody_there(inbox):
+        await asyncio.sleep(HEARD_ALL_AFTER_S)
     life.start(fleet.watch_silence(), name="fleet-silence")
     try:
         yield fleet
     finally:
         await subscription.drain()
+
+
+async def _is_anybody_there(inbox: Inbox) -> bool:
+    """Whether there may be workers: none only if NATS knows of nobody who could be asked, as when all begins."""
+    try:
+        await inbox.ask(service_verb("PING"), b"", timeout_s=_ANSWER_S)
+    except NoRespondersError:
+        return False
+    except (BusAwayError, TimeoutError):
+        return True
+    return True

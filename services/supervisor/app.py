@@ -6,20 +6,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from services.runtime.config.file import config_path
-from services.runtime.lifecycle import new_instance_id
 from services.runtime.racing import unless
+from services.supervisor.background import in_background
 from services.supervisor.children import StartChild, lifeline
 from services.supervisor.configuration import read_whole
-from services.supervisor.control import Background, Control, in_background
 from services.supervisor.crew import Crew
-from services.supervisor.deployments import Deployments
 from services.supervisor.embedded import Embedded, embedded_nats, embedded_valkey
 from services.supervisor.launching import Launcher
 from services.supervisor.managed import ManagedProcess, Stage
@@ -29,14 +26,14 @@ from services.supervisor.plan import Plan, Service, plan_services
 from services.supervisor.ports import LOOPBACK, Ports, choose_ports, free_port
 from services.supervisor.probes import get
 from services.supervisor.readiness import ReadinessWatch
-from services.supervisor.reloading import Reloading, Standing
+from services.supervisor.reloading import Standing
 from services.supervisor.run_keys import RunKeys, run_keys
 from services.supervisor.settings import SupervisorSettings
 from services.supervisor.signals import StopOrder
 from services.supervisor.state_folder import StateFolder, claimed
+from services.supervisor.steering import steer
 from services.supervisor.supervisor import Supervisor
 from services.supervisor.targets import scrape_targets
-from services.supervisor.weights import Weights
 from services.supervisor.welcome import sample_query, show_welcome
 
 log = logging.getLogger(__name__)
@@ -94,8 +91,7 @@ async def live(settings: SupervisorSettings) -> int:
                     standing = Standing(reading, PinnedFiles(folder))
                     run.start(crew, standing)
                     async with in_background() as background:
-                        control = _control(crew, standing, config_file, background)
-                        background.start(control.listen(carriers.nats_url))
+                        background.start(steer(crew, standing, config_file, background, nats_url=carriers.nats_url))
                         if await unless(stop.given, run.welcome(list(reading.policy.servers), settings)):
                             await stop.given.wait()
                         _say("\nFinishing what is in flight …")
@@ -105,18 +101,6 @@ async def live(settings: SupervisorSettings) -> int:
     if killed:
         _say(f"busbar up: did not end in time and had to be killed: {', '.join(killed)}")
     return 1 if killed else 0
-
-
-def _control(crew: Crew, standing: Standing, config_file: Path, background: Background) -> Control:
-    instance = new_instance_id()
-    weights = Weights(instance=instance)
-    return Control(
-        crew,
-        Reloading(standing, crew, config_file, instance=instance, spawn=background.start),
-        Deployments(standing, crew, weights, instance=instance, spawn=background.start),
-        weights,
-        instance=instance,
-    )
 
 
 class _Run:

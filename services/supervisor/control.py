@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, Never
-from urllib.parse import urlsplit
+from contextlib import suppress
+from typing import Final, Never
 
 from bus_schemas import subjects
 from bus_schemas.config import (
@@ -22,17 +20,16 @@ from bus_schemas.rollouts import RolloutWeights
 from bus_schemas.workers import WorkerDraining, decode_worker_event
 from services.runtime.bus import Bus, BusAwayError, BusDeniedError, BusMessage, open_bus, open_inbox
 from services.runtime.bus.orders import OrderTaker
-from services.runtime.lifecycle import Lifecycle, end_task
+from services.runtime.lifecycle import Lifecycle
 from services.supervisor.crew import Crew
 from services.supervisor.deployments import Deployments
+from services.supervisor.probes import is_listening
 from services.supervisor.reloading import Reloading
 from services.supervisor.weights import Weights
 
 log = logging.getLogger(__name__)
 
 _AGAIN_AFTER_S: Final = 0.5
-_CLEANUP_S: Final = 6.0
-"""Longer than the last fence of a connection takes."""
 _DRAINING: Final = b'"draining"'
 """Every second each worker says something, some of it megabytes; only this is read."""
 
@@ -54,7 +51,7 @@ class Control:
         while True:
             life = Lifecycle()
             # Whoever tries to connect before NATS listens fills the terminal with warnings.
-            while not await _is_listening(url):
+            while not await is_listening(url):
                 await asyncio.sleep(_AGAIN_AFTER_S)
             with suppress(BusAwayError, BusDeniedError):
                 async with (
@@ -101,47 +98,3 @@ class Control:
         await self._deployments.catch_up()
         orders = OrderTaker(bus, decode_supervisor_order, self.obey)
         await bus.subscribe(subjects.SUPERVISOR, orders.take)
-
-
-class Background:
-    """What goes on beside; given up when the context ends. What fails is told in the log."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do `work`."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("background work failed", exc_info=error)
-
-    async def give_up(self) -> None:
-        """Cancel all of it, and return when it has ended."""
-        await asyncio.gather(*(end_task(task, cleanup_s=_CLEANUP_S) for task in self._tasks))
-
-
-@asynccontextmanager
-async def in_background() -> AsyncIterator[Background]:
-    """Yield where background work is begun."""
-    background = Background()
-    try:
-        yield background
-    finally:
-        await background.give_up()
-
-
-async def _is_listening(url: str) -> bool:
-    """Whether any of the addresses in `url` takes connections."""
-    for part in url.split(","):
-        address = urlsplit(part.strip() if "://" in part else f"nats://{part.strip()}")
-        with suppress(OSError):
-            async with asyncio.timeout(2):
-                _, writer = await asyncio.open_connection(address.hostname or "127.0.0.1", address.port or 4222)
-            writer.close()
-            return True
-    return False

@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
@@ -66,7 +67,8 @@ def _serve(line: socket.socket) -> Job | None:
         about, output, lifeline = descriptors
         job = Job(_read(about), output, lifeline)
         for module in job.about["imports"]:
-            import_module(module)
+            with suppress(Exception):  # the service fails by it, too, and says so in its own log
+                import_module(module)
         gc.freeze()
         try:
             pid = os.fork()

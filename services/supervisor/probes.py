@@ -1,4 +1,4 @@
-"""One small HTTP request: an HTTP client library would take longer to load than the system to start."""
+"""One small HTTP request, or only a connection: a client library would take longer to load than the system to start."""
 
 import asyncio
 import json
@@ -37,6 +37,18 @@ async def is_ready(service: Service) -> bool:
     """Return whether its /readyz answers 200."""
     reply = await get(service.url, "/readyz")
     return reply is not None and reply.status == 200
+
+
+async def is_listening(url: str) -> bool:
+    """Whether any of the addresses in `url` takes connections."""
+    for part in url.split(","):
+        address = urlsplit(part.strip() if "://" in part else f"nats://{part.strip()}")
+        with suppress(OSError):
+            async with asyncio.timeout(2):
+                _, writer = await asyncio.open_connection(address.hostname or "127.0.0.1", address.port or 4222)
+            writer.close()
+            return True
+    return False
 
 
 async def _exchange(host: str, port: int, path: str, headers: Mapping[str, str]) -> bytes:
