@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from bus_schemas.errors import FieldError
 from bus_schemas.workers import Definition
-from services.orchestrator.catalogue import CatalogueView
+from services.orchestrator.catalogue import CatalogueView, Offer
 from services.runtime.auth.principals import Principal
 from services.runtime.config.policy import Policy
 from services.runtime.errors import ForbiddenError, InvalidRequestError, NoWorkerError, ServerNotFoundError
@@ -115,16 +115,17 @@ class Lists:
         Raises:
             InvalidRequestError: the cursor is not one of ours.
         """
-        after = _decode_cursor(wanted.cursor)
         text = (wanted.q or "").casefold()
-        key = "uri" if kind == "resource" else "name"
         page: list[tuple[str, str, Definition]] = []
-        for name, version, definition in self._definitions(kind, principal, wanted.server):
-            if (name, str(definition.get(key))) <= after or not _mentions(definition, text):
+        last = ("", "")
+        after = _decode_cursor(wanted.cursor)
+        for name, version, key, definition in self._definitions(kind, principal, wanted.server, after):
+            if not _mentions(definition, text):
                 continue
             if len(page) == wanted.limit:
-                return page, _encode_cursor(page[-1][0], str(page[-1][2].get(key)))
+                return page, _encode_cursor(*last)
             page.append((name, version, definition))
+            last = (name, key)
         return page, None
 
     def tools_of(self, server: str, principal: Principal) -> tuple[str, Mapping[str, Definition]]:
@@ -164,33 +165,39 @@ class Lists:
                 )
                 for version in sorted(live.versions)
             ],
-            tools=sum(principal.may_use(name, tool) for tool in live.listed.offer.tools),
+            tools=len(principal.usable(name, live.listed.offer.tools)),
         )
 
     def _definitions(
-        self, kind: Kind, principal: Principal, server: str | None
-    ) -> Iterator[tuple[str, str, Definition]]:
+        self, kind: Kind, principal: Principal, server: str | None, after: tuple[str, str]
+    ) -> Iterator[tuple[str, str, str, Definition]]:
+        """Yield server, version, name or URI, and definition of what comes after `after`, by server and name."""
         servers = self._catalogue.servers()
         for name in sorted(servers):
-            if server not in (None, name):
+            if server not in (None, name) or name < after[0]:
                 continue
             listed = servers[name].listed
-            offer = listed.offer
-            definitions: dict[str, Definition]
-            match kind:
-                case "tool":
-                    definitions = {key: tool.definition for key, tool in offer.tools.items()}
-                case "resource":
-                    definitions = dict(offer.resources)
-                case "prompt":
-                    definitions = dict(offer.prompts)
-            for key in sorted(definitions):
-                if principal.may_use(name, key):
-                    yield name, listed.version, definitions[key]
+            definitions = _defined(kind, listed.offer)
+            for key in sorted(principal.usable(name, definitions)):
+                if (name, key) > after:
+                    yield name, listed.version, key, definitions[key]
+
+
+def _defined(kind: Kind, offer: Offer) -> Mapping[str, Definition]:
+    match kind:
+        case "tool":
+            return {key: tool.definition for key, tool in offer.tools.items()}
+        case "resource":
+            return offer.resources
+        case "prompt":
+            return offer.prompts
 
 
 def _mentions(definition: Definition, text: str) -> bool:
-    return any(text in str(definition.get(key) or "").casefold() for key in ("name", "title", "description", "uri"))
+    if not text:
+        return True
+    said = (definition.get(key) for key in ("name", "title", "description", "uri"))
+    return any(text in str(words).casefold() for words in said if words)
 
 
 def _encode_cursor(server: str, key: str) -> str:

@@ -29,6 +29,10 @@ class Grant:
         """Return whether it is a right to anything of `server`."""
         return self._servers.match(server) is not None
 
+    def covers_all_of(self, server: str) -> bool:
+        """Return whether it is a right to all of `server`, whatever it is called."""
+        return "*" in self.tools and self.covers_server(server)
+
     def covers(self, server: str, name: str) -> bool:
         """Return whether it is a right to `name` of `server`."""
         return self._servers.match(server) is not None and self._tools.match(name) is not None
@@ -54,6 +58,12 @@ class Principal:
     def may_use_server(self, server: str) -> bool:
         """Return whether anything of `server` may be used."""
         return any(grant.covers_server(server) for grant in self._grants)
+
+    def usable(self, server: str, names: Iterable[str]) -> list[str]:
+        """Return those of the names of one kind, all of `server`, that `may_use` allows; long lists are worth it."""
+        if any(grant.covers_all_of(server) for grant in self._grants):
+            return list(names)
+        return [name for name in names if self.may_use(server, name)]
 
     def may_use(self, server: str, name: str) -> bool:
         """Return whether the tool or prompt `name`, or the resource at the URI `name`, of `server` may be used."""

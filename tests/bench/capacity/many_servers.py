@@ -43,6 +43,7 @@ async def measure(wrk: str) -> list[Figure]:
         real = {"lean": {"url": url, "max_in_flight": 400, "era": "modern"}}
         others = {server_name(number): {"url": "http://127.0.0.1:9/mcp"} for number in range(MANY - 1)}
         async with fleet({**real, **others}, workers={"lean": 1}) as running:
+            joining = await _joining(running)  # first: what has been freed once is not asked for again
             runs: dict[int, list[Run]] = {FEW: [], MANY: []}
             for _ in range(ROUNDS):
                 for servers, told in runs.items():
@@ -50,8 +51,7 @@ async def measure(wrk: str) -> list[Figure]:
                         await asyncio.to_thread(ask, wrk, _way(running), CALLERS, 1)
                         told.append(await asyncio.to_thread(ask, wrk, _way(running), CALLERS, SECONDS))
             async with _announced(running, MANY):
-                figures = [*_costs(runs), *await _lists(running)]
-            return [*figures, *await _joining(running)]
+                return [*_costs(runs), *await _lists(running), *joining]
 
 
 def _costs(runs: dict[int, list[Run]]) -> list[Figure]:
