@@ -32,6 +32,7 @@ taken_out   servers that an operator has taken out are not asked
 attempts    one server is asked: which version, which worker, who next → answers
 answers     one version's answer: arguments checked, looked up in cache/, else called inside breaker/ → dispatch
 cache/      answers that are given again
+recent      what the latest hits were asked with: the same words, while nothing has changed, come to the same
 breaker/    versions of servers that fail again and again are left alone for a while
 flushes     what is flushed is distrusted, and that is acknowledged
 presence    that this orchestrator is there, and what it has counted

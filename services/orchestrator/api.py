@@ -12,8 +12,8 @@ from starlette.types import Receive, Scope
 
 from bus_schemas.errors import OF_ADMIN, ErrorCode
 from bus_schemas.queries import Answer
-from services.orchestrator.admission import Admission
 from bus_schemas.workers import Definition
+from services.orchestrator.admission import Admission
 from services.orchestrator.context import Context
 from services.orchestrator.intake import RequestHeaders, check_is_json, read_json_body, refused
 from services.orchestrator.lists import (
@@ -135,7 +135,8 @@ async def ask_whole(state: OrchestratorState, headers: RequestHeaders, body: byt
         with admission.query(), admission.holding() as hold:
             hold.add(len(body))
             check_is_json(headers)
-            reply = await state.queries.answer(body, _context(request_id, principal, received_at, headers))
+            context = _context(request_id, principal, received_at, headers)
+            reply = await state.queries.answer(body, context)
     except QueryError as error:
         return refused(state, error, request_id, received_at)
     return _response(reply, admission)

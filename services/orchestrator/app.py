@@ -42,6 +42,7 @@ from services.orchestrator.quarantine import QuarantineMetrics
 from services.orchestrator.query import QueryService
 from services.orchestrator.query_log import open_query_log
 from services.orchestrator.query_route import QueryRoute
+from services.orchestrator.recent import RecentHits
 from services.orchestrator.repeating import Repeats
 from services.orchestrator.retry_budget import RetryBudget
 from services.orchestrator.rollouts import RolloutMetrics
@@ -156,6 +157,7 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> QueryRoute:
                 Limits(time.monotonic),
                 ledger=ledger,
                 observer=observer,
+                recent=RecentHits(policy, catalogue, cache),
             )
             state = OrchestratorState(queries, admission, Lists(policy, catalogue), callers.over_http)
             api = BusApi(bus, queries, admission, callers.on_bus)

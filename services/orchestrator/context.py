@@ -58,6 +58,7 @@ class Course:
     attempts: int = 0
     deadline: float = 0.0
     cache: CacheUse = CacheUse.OFF
+    answered_by: LiveVersion | None = None
     stand_in: StandIn | None = None
     failed_with: ErrorCode | None = None
     """What became of the latest call, if it failed."""

@@ -31,6 +31,7 @@ from services.orchestrator.metrics import QueryMetrics
 from services.orchestrator.observer import Observer
 from services.orchestrator.pins import Pins, rendezvous
 from services.orchestrator.query import QueryService, Reply
+from services.orchestrator.recent import RecentHits
 from services.orchestrator.repeating import Repeats
 from services.orchestrator.retry_budget import RetryBudget
 from services.orchestrator.taken_out import TakenOut
@@ -128,7 +129,16 @@ class Gateway:
         limits, ledger = Limits(time.monotonic), IdempotencyLedger(Store(None))
         self.maintenance = MaintenanceWords()
         taken_out = TakenOut(self.maintenance, catalogue, answers)
-        self.queries = QueryService(policy, catalogue, attempts, taken_out, limits, ledger=ledger, observer=observer)
+        self.queries = QueryService(
+            policy,
+            catalogue,
+            attempts,
+            taken_out,
+            limits,
+            ledger=ledger,
+            observer=observer,
+            recent=RecentHits(policy, catalogue, cache),
+        )
 
     async def ask(
         self, *, principal: Principal = ANONYMOUS, largest_reply_bytes: float = math.inf, **query: Any

@@ -62,7 +62,7 @@ class AnswerCache:
             DeadlineExceededError: it did not come in time from whoever was asking already.
             QueryError: as `ask` does.
         """
-        wanted = self._wanted(question)
+        wanted = self.wanted(question)
         if wanted is None:
             course.cache = CacheUse.OFF
             return await ask()
@@ -81,13 +81,21 @@ class AnswerCache:
 
     async def recall(self, question: Question, course: Course) -> Outcome | None:
         """Return the fresh answer of a server that cannot be asked now; a stale one is noted in `course`."""
-        wanted = self._wanted(question)
+        wanted = self.wanted(question)
         if wanted is None or question.read.query.cache is not CacheMode.DEFAULT:
             return None
         seen = await self._find(wanted, question.version, course, leads=False)
         return seen.fresh and self._hit(seen.fresh, CacheUse.HIT, course)
 
-    def _wanted(self, question: Question) -> Wanted | None:
+    def in_memory(self, wanted: Wanted) -> Outcome | None:
+        """Return the answer if the store need not be asked for it, and count it."""
+        outcome = self._shelf.in_memory(wanted)
+        if outcome is not None:
+            self._metrics.hit()
+        return outcome
+
+    def wanted(self, question: Question) -> Wanted | None:
+        """Return where the answer to a question is kept; None: it never is."""
         query, version = question.read.query, question.version
         rule = rule_for(query, self._policy.of(version.server), version)
         if rule is None:

@@ -28,17 +28,8 @@ class CacheKeys:
         headers = tuple(sorted(forwarded.items()))
         about = version.server, version.version, _definition(query, version), kind, query.target, headers
         self._asked = _written(about) + read.canonical_arguments
-        self._principal = principal
-
-    @property
-    def own(self) -> str:
-        """Of the caller alone."""
-        return self._of(b"caller\0" + self._principal.id.encode())
-
-    @property
-    def public(self) -> str:
-        """Of everybody."""
-        return self._of(b"public")
+        self.own = self._of(b"caller\0" + principal.id.encode())
+        self.public = self._of(b"public")
 
     def _of(self, partition: bytes) -> str:
         # No JSON holds a NUL.

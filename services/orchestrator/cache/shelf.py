@@ -67,10 +67,16 @@ class Shelf:
         """Believe nothing in memory that the store has not confirmed since now."""
         self._l1.distrust()
 
+    def in_memory(self, wanted: Wanted) -> Outcome | None:
+        """Return an answer that can be believed without the store's word; None: it is to be asked."""
+        if self._is_bus_up() and (entry := self._trusted(wanted)) is not None:
+            return _outcome(entry)
+        return None
+
     async def find(self, wanted: Wanted, *, leads: bool) -> Seen:
         """Look for an answer; with `leads`, and if there is none, say who is to fetch it."""
-        if self._is_bus_up() and (entry := self._trusted(wanted)) is not None:
-            return Seen(fresh=_outcome(entry))
+        if (remembered := self.in_memory(wanted)) is not None:
+            return Seen(fresh=remembered)
         found = await self._look_up_with_others(wanted, leads=leads)
         fresh = found.entry if found.fresh_s > 0 else None
         if fresh is None and found.generations is not None:
