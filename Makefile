@@ -16,7 +16,7 @@ STRANGERS := $(addprefix .strangers/,python/.installed sqlite/.installed node/.i
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev strangers up test test-containers test-images check format schemas lock dashboards \
-	bench bench-containers chaos soak clean
+	bench bench-capacity bench-containers chaos soak clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ dashboards: $(INSTALLED_DEV)  ## Write the Grafana dashboards anew from monitori
 
 bench: $(INSTALLED_DEV)  ## Measure 100, 200 and 1,000 callers at once (docs/load-testing.md)
 	@$(BIN)/python -m tests.bench.concurrency
+
+bench-capacity: $(INSTALLED_DEV)  ## Measure what one Busbar holds: hits, waiting callers, servers, start (ARGS=hits: one row)
+	@$(BIN)/python -m tests.bench.capacity $(ARGS)
 
 bench-containers: $(INSTALLED_DEV)  ## Scale, roll, upgrade and break a deployment under load, with the ledger
 	@$(BIN)/python -m tests.containers.rolling $(ARGS)
