@@ -37,6 +37,11 @@ class Ground:
         """Of orchestrator and worker."""
         return self.running.orchestrators[0].process.pid, self.running.workers[0].process.pid
 
+    def rss_kb(self) -> tuple[float, float]:
+        """Return the memory of orchestrator and worker, in kB."""
+        orchestrator, worker = (rss_bytes(pid) / 1000 for pid in self.pids)
+        return orchestrator, worker
+
     def query(self, ms: int) -> bytes:
         """Return the request that asks for an answer after `ms` milliseconds."""
         fields = {"server": "lean", "tool": "answer", "arguments": {"ms": ms}, "timeout_ms": TIMEOUT_MS}
@@ -81,13 +86,7 @@ async def measure_thousand(_wrk: str) -> list[Figure]:
         ]
     for name, is_stdio in (("HTTP", False), ("stdio", True)):
         async with ground(is_stdio=is_stdio) as one:
-            orchestrator, worker = await _weigh(one)
-        together = Figure(f"memory per waiting query, server over {name}", orchestrator + worker, "kB", below=30)
-        figures += [
-            together,
-            Figure(f"of it orchestrator, {name}", orchestrator, "kB"),
-            Figure(f"of it worker, {name}", worker, "kB"),
-        ]
+            figures += await _weigh(one, name)
     return figures
 
 
@@ -114,18 +113,28 @@ async def measure_five_thousand(_wrk: str) -> list[Figure]:
     ]
 
 
-async def _weigh(one: Ground) -> tuple[float, float]:
-    """Return what a waiting query takes of the orchestrator's memory and of the worker's, in kB."""
+async def _weigh(one: Ground, name: str) -> list[Figure]:
+    """Weigh orchestrator and worker: before, with a thousand connections that have been used, and while all wait."""
     await _ask(one, 10, rounds=3, ms=0)
-    before = [rss_bytes(pid) for pid in one.pids]
-    asking = asyncio.create_task(_ask(one, 1000, rounds=1, ms=_HELD_MS))
-    await asyncio.sleep(_HELD_UNTIL_S)
-    after = [rss_bytes(pid) for pid in one.pids]
-    assert not asking.done()
-    told = await asking
+    before = one.rss_kb()
+    url = one.running.urls[0]
+    async with lines(url, 1000) as all_of_them:
+        for line in all_of_them:
+            await line.ask(request("GET", f"{url}/livez"), timeout_s=5)
+        connected = one.rss_kb()
+        asking = asyncio.gather(*(line.ask(one.query(_HELD_MS), timeout_s=TIMEOUT_MS / 1000) for line in all_of_them))
+        await asyncio.sleep(_HELD_UNTIL_S)
+        waiting = one.rss_kb()
+        told = await asking
     assert all(one.status == 200 and one.ms > _HELD_UNTIL_S * 1000 for one in told), Counter(one.code for one in told)
-    orchestrator, worker = ((now - then) / 1000 / 1000 for now, then in zip(after, before, strict=True))
-    return orchestrator, worker
+    connection = (connected[0] - before[0]) / 1000
+    orchestrator, worker = ((now - then) / 1000 for now, then in zip(waiting, connected, strict=True))
+    return [
+        Figure(f"memory per waiting query, server over {name}", orchestrator + worker, "kB", below=30),
+        Figure(f"of it orchestrator, {name}", orchestrator, "kB"),
+        Figure(f"of it worker, {name}", worker, "kB"),
+        Figure(f"memory of its caller's connection, {name}", connection, "kB"),
+    ]
 
 
 async def _ask(one: Ground, callers: int, *, rounds: int, ms: int, spread_s: float = 0.0) -> Sequence[Told]:
