@@ -1,0 +1,73 @@
+-- What wrk does for tests/bench/wrk.py, which writes the request, EXPECTED and SECONDS above this.
+--
+-- Callers ask for so many seconds and then send no more; what they have asked is still answered, and counts. So a
+-- way's processor time is shared among all the queries that it was taken for, and the next way begins on a machine
+-- that has nothing left to do.
+
+local ffi = require("ffi")
+ffi.cdef([[
+typedef struct { long s; long ns; } moment;
+int clock_gettime(int clock, moment *now);
+]])
+
+local MARK = "@REQID@"
+local FIRST_ID = 1000000 -- as long as the mark: no length changes
+local NEVER_MS = 3600000
+
+local clock = ffi.new("moment")
+local threads = {}
+local head, tail
+local began, ends
+
+sent = -1 -- wrk looks at a first request that it does not send
+right = 0
+answered = 0
+elapsed = 0
+
+local function now()
+  ffi.C.clock_gettime(1, clock)
+  return tonumber(clock.s) + tonumber(clock.ns) / 1e9
+end
+
+setup = function(thread)
+  table.insert(threads, thread)
+end
+
+request = function()
+  if head == nil then
+    local whole = wrk.format()
+    local from, to = whole:find(MARK, 1, true)
+    head = from and whole:sub(1, from - 1) or whole
+    tail = from and whole:sub(to + 1)
+  end
+  sent = sent + 1
+  if sent == 1 then
+    began = now()
+    ends = began + SECONDS
+  end
+  return tail and head .. (FIRST_ID + sent) .. tail or head
+end
+
+delay = function()
+  return ends and now() >= ends and NEVER_MS or 0
+end
+
+response = function(status, _, body)
+  answered = answered + 1
+  if status == 200 and body:find(EXPECTED, 1, true) then
+    right = right + 1
+  end
+  local at = now()
+  elapsed = at - began
+  if at >= ends and answered == sent then
+    io.write("over\n")
+    io.flush()
+  end
+end
+
+done = function(_, latency)
+  local thread = threads[1]
+  local p50, p99 = latency:percentile(50), latency:percentile(99)
+  local told = { thread:get("sent"), thread:get("right"), thread:get("elapsed"), p50, p99 }
+  io.write("told " .. table.concat(told, " ") .. "\n")
+end
