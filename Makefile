@@ -12,11 +12,16 @@ MEASURED := tests/cost
 SHARED := tests/integration $(filter-out tests/integration tests/containers $(ALONE) $(MEASURED),$(patsubst %/,%,$(sort $(dir $(wildcard tests/*/test_*.py)))))
 # What is also run against the images of NATS, Valkey and Redis: the suites of the bus and of the store.
 ON_IMAGES := $(addprefix tests/integration/test_,bus_client.py bus_connection.py bus_cluster.py bus_nkeys.py store.py)
+# Other gateways, which the bench measures beside Busbar: each installed by its own lock.
+PEERS_PYTHON := mcpo mcp-proxy fastmcp litellm contextforge
+PEERS_NODE := mcp-hub supergateway
+PEERS := $(patsubst %,.peers/%/.installed,$(PEERS_PYTHON) $(PEERS_NODE))
+PEER_LOCKS := tests/bench/peers/locks
 STRANGERS := $(addprefix .strangers/,python/.installed sqlite/.installed node/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev strangers up test test-containers test-images check format schemas lock dashboards \
-	bench bench-capacity bench-containers chaos soak clean
+.PHONY: help install install-dev strangers peers up test test-containers test-images check format schemas lock \
+	dashboards bench bench-capacity bench-peers bench-containers chaos soak clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +29,7 @@ help:  ## Show this list
 install: $(INSTALLED)  ## Install everything that runs into .venv
 install-dev: $(INSTALLED_DEV)
 strangers: $(STRANGERS)  ## Install other people's MCP servers and clients, for tests
+peers: $(PEERS)  ## Install other gateways, for bench-peers
 
 up: $(INSTALLED)  ## Start the whole system on this machine (Ctrl-C drains and stops it)
 	@exec $(BIN)/busbar up $(ARGS)
@@ -67,6 +73,9 @@ bench: $(INSTALLED_DEV)  ## Measure 100, 200 and 1,000 callers at once (docs/loa
 bench-capacity: $(INSTALLED_DEV)  ## Measure what one Busbar holds: hits, waiting callers, servers, start (ARGS=hits: one row)
 	@$(BIN)/python -m tests.bench.capacity $(ARGS)
 
+bench-peers: $(INSTALLED_DEV) peers  ## Measure Busbar beside other gateways (ARGS="--seconds 1 --rounds 1" for a quick look)
+	@$(BIN)/python -m tests.bench.peers $(ARGS)
+
 bench-containers: $(INSTALLED_DEV)  ## Scale, roll, upgrade and break a deployment under load, with the ledger
 	@$(BIN)/python -m tests.containers.rolling $(ARGS)
 
@@ -81,9 +90,10 @@ lock: $(INSTALLED_DEV)  ## Resolve the pinned requirements anew
 	@$(COMPILE) --extra dev pyproject.toml -o requirements/dev.txt
 	@$(COMPILE) requirements/strangers.in -o requirements/strangers.txt
 	@$(COMPILE) requirements/strangers-sqlite.in -o requirements/strangers-sqlite.txt
+	@for peer in $(PEERS_PYTHON); do $(COMPILE) $(PEER_LOCKS)/$$peer.in -o $(PEER_LOCKS)/$$peer.txt || exit; done
 
 clean:  ## Remove .venv and every cache
-	@rm -rf $(VENV) .strangers .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis *.egg-info build
+	@rm -rf $(VENV) .strangers .peers .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis *.egg-info build
 
 # Debian keeps venv in a package of its own; where it is missing and we may, we install it.
 $(BIN)/python:
@@ -110,3 +120,15 @@ $(INSTALLED_DEV): requirements/dev.txt $(INSTALLED)
 	@cp $^ $(@D)
 	@if command -v npm >/dev/null; then npm ci --prefix $(@D) --loglevel=error --ignore-scripts && touch $@; \
 	else echo "there is no npm here: the tests with what comes from npm will be skipped"; fi
+
+# A peer that does not install stops nobody: the bench names it, with the last line of its log.
+$(patsubst %,.peers/%/.installed,$(PEERS_PYTHON)): .peers/%/.installed: $(PEER_LOCKS)/%.txt | $(BIN)/python
+	@$(BIN)/python -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --require-hashes --no-deps -r $< 2>$(@D)/install.log && touch $@ \
+	|| echo "$* is not installed: $$(tail -n 1 $(@D)/install.log)"
+
+$(patsubst %,.peers/%/.installed,$(PEERS_NODE)): .peers/%/.installed: $(PEER_LOCKS)/%/package.json $(PEER_LOCKS)/%/package-lock.json
+	@mkdir -p $(@D)
+	@cp $^ $(@D)
+	@npm ci --prefix $(@D) --loglevel=error --ignore-scripts >/dev/null 2>$(@D)/install.log && touch $@ \
+	|| echo "$* is not installed: $$(tail -n 1 $(@D)/install.log)"

@@ -1,9 +1,10 @@
-"""An MCP server of the official SDK that answers at once, over streamable HTTP: `python -m tests.bench.echo_server`.
+"""An MCP server of the official SDK that answers at once: `python -m tests.bench.echo_server`.
 
-Its URL is the first line on stdout.
+It serves streamable HTTP, and its URL is the first line on stdout; with `--stdio` it speaks over its standard streams.
 """
 
 import socket
+import sys
 from typing import Any
 
 import anyio
@@ -11,6 +12,7 @@ import mcp_types as types
 import uvicorn
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
 
 _SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -41,7 +43,7 @@ def create_server() -> Server[Any]:
     )
 
 
-async def serve() -> None:
+async def serve_http() -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)
     app = create_server().streamable_http_app(host="127.0.0.1", json_response=True)
@@ -49,5 +51,11 @@ async def serve() -> None:
     await uvicorn.Server(config).serve(sockets=[listener])
 
 
+async def serve_stdio() -> None:
+    server = create_server()
+    async with stdio_server() as (read, write):
+        await server.run(read, write, server.create_initialization_options())
+
+
 if __name__ == "__main__":
-    anyio.run(serve, backend_options={"use_uvloop": True})
+    anyio.run(serve_stdio if "--stdio" in sys.argv else serve_http, backend_options={"use_uvloop": True})
