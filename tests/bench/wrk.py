@@ -53,7 +53,7 @@ def ask(way: Way, callers: int, seconds: float) -> Run:
         script.write(_preamble(way, seconds) + _SCRIPT.read_text())
         script.flush()
         before = spent_s(way.components)
-        options = [f"-c{callers}", f"-d{int(seconds) + 1 + DRAIN_S}s", f"--timeout={DRAIN_S}s", "-s", script.name]
+        options = [f"-c{callers}", f"-d{int(seconds) + 2 + DRAIN_S}s", f"--timeout={DRAIN_S}s", "-s", script.name]
         told = _run(["wrk", "-t1", *options, way.url])
         after = spent_s(way.components)
     sent, right, elapsed_s, p50_us, p99_us = map(float, told.split())

@@ -38,8 +38,7 @@ def _draw_costs(axes: Axes, report: Report) -> None:
         if cost_ms:
             bar = axes.barh(place, cost_ms, color="tab:orange" if way.startswith("Busbar") else "tab:gray")
             axes.bar_label(bar, fmt="%.2f", padding=3)
-    axes.set_xlim(left=_CHEAPEST_MS)
-    axes.margins(x=0.15)
+    axes.set_xlim(left=_CHEAPEST_MS, right=5 * axes.get_xlim()[1])
 
 
 def _draw_rates(axes: Axes, report: Report) -> None:
