@@ -19,6 +19,8 @@ http        problem+json, probes, Host and Origin
 openapi     what every service's document says of errors
 listening   the socket that a service listens on
 serving     the HTTP server, and its stop
+plain_requests  uvicorn's protocol, with a short way for plain, small, whole requests → plain_heads, short_cycle
+gathered_writes  what one turn of the event loop writes goes out back to back
 process     the main function of every process
 http_process  the main function of every HTTP service → process, serving
 left_out    libraries are imported without their parts that are not used

@@ -6,21 +6,22 @@ to come, a request that comes before the last one is answered, and whatever is m
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
 
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.runtime.gathered_writes import GatheringTransport
 from services.runtime.plain_heads import END, PlainHead, read_head
+from services.runtime.short_cycle import ShortCycle
 
 _LARGEST_BYTES: Final = 64 * 1024
-"""Of a request, or of an answer, that goes the short way."""
+"""Of a request that goes the short way."""
+_LARGEST_HEAD_BYTES: Final = 8 * 1024
 _PATIENCE_S: Final = 1.0
 """How long a body may take to follow its head; many clients send one after the other."""
-_CLOSE: Final = (b"connection", b"close")
 
 Answering = Callable[[Mapping[str, Any], bytes], Awaitable[Response]]
 """Answers one request: takes the lifespan's state and the body. It is cancelled when its caller has gone."""
@@ -52,7 +53,7 @@ class PlainRequests(HttpToolsProtocol):
         """What `_head_block` says: most clients send the same head again and again."""
         self._answering: Answering | None = None
         """What answers it directly."""
-        self._direct: _Cycle
+        self._direct: ShortCycle
         """Of all requests that are answered directly."""
         self._task: asyncio.Task[None] | None = None
         self._held = b""
@@ -108,7 +109,7 @@ class PlainRequests(HttpToolsProtocol):
 
     def _plain_head(self, data: bytes) -> tuple[PlainHead | None, int]:
         """Return the head of the request that `data` begins with, if it is plain and small, and its length."""
-        head_bytes = data.find(END, 0, _LARGEST_BYTES) + len(END)
+        head_bytes = data.find(END, 0, _LARGEST_HEAD_BYTES) + len(END)
         if head_bytes < len(END) or len(data) > _LARGEST_BYTES:
             return None, 0
         block = data[:head_bytes]
@@ -129,9 +130,9 @@ class PlainRequests(HttpToolsProtocol):
         self.cycle.body += body
         self._start_asgi_task(self.cycle, self.app)
 
-    def _new_cycle(self, head: PlainHead) -> "_Cycle":
+    def _new_cycle(self, head: PlainHead) -> ShortCycle:
         """Return the cycle of a request that has come whole, as uvicorn would make it."""
-        cycle = _Cycle(
+        cycle = ShortCycle(
             scope={
                 "type": "http",
                 "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
@@ -183,59 +184,3 @@ class PlainRequests(HttpToolsProtocol):
     def _give_up(self) -> None:
         """Leave the request to uvicorn, which waits for its body as long as the service does."""
         super().data_received(self._let_go())
-
-
-class _Cycle(RequestResponseCycle):
-    """uvicorn's, in which head and body of a small answer are written in one step."""
-
-    _start: Message | None = None
-    """The head of an answer whose body follows at once."""
-
-    def begin_anew(self, default_headers: list[tuple[bytes, bytes]], on_response: Callable[[], None]) -> None:
-        """Be the cycle of the next request on the same connection."""
-        self.default_headers = default_headers
-        self.on_response = on_response
-        self.keep_alive = True
-        self.response_started = self.response_complete = False
-        self.chunked_encoding = None
-        self._start = None
-
-    async def send(self, message: Any) -> None:
-        """See ASGI."""
-        start, self._start = self._start, None
-        if message["type"] == "http.response.start":
-            if not self.response_started and _announces_body(message):
-                self._start = message
-                return
-        elif start is not None:
-            is_whole = not message.get("more_body")
-            if is_whole and self.write_whole(start["status"], start["headers"], message.get("body", b"")):
-                return
-            await super().send(cast("Any", start))
-        await super().send(message)
-
-    def write_whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Write a whole answer if it need not wait for its caller; else return False, and write nothing."""
-        if len(body) > _LARGEST_BYTES or self.flow.write_paused or self.disconnected:
-            return False
-        keeps_alive = self.keep_alive and _CLOSE not in headers
-        lines = [b"%b: %b\r\n" % header for header in (*self.default_headers, *headers)]
-        if not self.keep_alive and _CLOSE not in headers:
-            lines.append(b"connection: close\r\n")
-        block = b"".join(lines)
-        is_sound = block.count(b"\r") == block.count(b"\n") == len(lines) and b"\0" not in block
-        if not is_sound or (b"content-length", b"%d" % len(body)) not in headers:
-            return False
-        self.response_started = self.response_complete = True
-        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], block, body))
-        self.message_event.set()
-        if not keeps_alive:
-            self.transport.close()
-        self.on_response()
-        return True
-
-
-def _announces_body(start: Message) -> bool:
-    """Whether an answer says how long it is."""
-    names = [name for name, _ in start.get("headers", ())]
-    return b"content-length" in names and b"transfer-encoding" not in names
