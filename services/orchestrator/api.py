@@ -182,9 +182,9 @@ async def _while_connected(receive: Receive, answering: Coroutine[Any, Any, Repl
             hung_up.cancel()
 
 
-@router.get("/servers", tags=["catalogue"], summary="Servers and their versions", responses=_OF_LISTS)
-async def servers(caller: Caller, lists: ListsOf) -> ServerList:
-    return lists.servers(caller)
+@router.get("/servers", tags=["catalogue"], summary="Servers and their versions", **_page_of(ServerList))
+async def servers(caller: Caller, lists: ListsOf) -> Response:
+    return Response(lists.servers(caller).model_dump_json(), media_type="application/json")
 
 
 @router.get("/tools", tags=["catalogue"], summary="Tools, as their servers define them", **_page_of(ToolPage))
