@@ -1,9 +1,10 @@
 """What a query costs that reaches its server: `python -m tests.bench.hot_path` (needs wrk, a Debian package).
 
 One orchestrator, one worker, a NATS server and an echo server of the official SDK over HTTP (2026-07-28), without a
-store, so that nothing is kept. wrk asks the server directly, then through Busbar, in turns; the median of three rounds
-is told, with the processor time of each process per query. A loop that only adds is timed before each round: its time
-says how fast the machine was just then, and figures of different days can be compared by it.
+store, so that nothing is kept; no two queries are the same. wrk asks the server directly, then through Busbar, in
+turns; the median of three rounds is told, with the processor time of each process per query. A loop that only adds is
+timed before each round: its time says how fast the machine was just then, and figures of different days can be compared
+by it.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""Ways to one echo server: directly, and through a Busbar of one orchestrator and one worker, which keeps nothing."""
+"""Ways to one server: directly, and through a Busbar, which keeps nothing.
+
+Each request says something else than those before it: who has read a question need not read it again.
+"""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -11,11 +14,12 @@ from tests.support.fleet import Fleet, fleet
 from tests.support.processes import RunningProcess, python_process
 from tests.support.waiting import until
 
-TEXT: Final = "x" * 64
-"""What the server is given to say again."""
-ARGUMENTS: Final = {"text": TEXT}
 REQUEST_ID: Final = "@REQID@"
-"""Where it stands in a body, in its quotes, each request has a number of its own."""
+"""Where it stands in a body, each request has a number of its own."""
+TEXT: Final = "x" * 64
+"""Each answer holds it."""
+ARGUMENTS: Final = {"text": f"{REQUEST_ID} {TEXT}"}
+"""What the server is given to say again."""
 JSON: Final = {"content-type": "application/json"}
 MAX_IN_FLIGHT: Final = 400
 
@@ -48,9 +52,9 @@ class Way:
 
 
 @asynccontextmanager
-async def echo_server() -> AsyncIterator[tuple[str, RunningProcess]]:
-    """Start the server over HTTP; yield its URL and its process."""
-    async with python_process("tests.bench.echo_server") as server:
+async def http_server(module: str = "tests.bench.echo_server") -> AsyncIterator[tuple[str, RunningProcess]]:
+    """Start a server that says first where it is; yield its URL and its process."""
+    async with python_process(module) as server:
         await until(lambda: server.stdout().endswith("\n"))
         yield server.stdout().strip(), server
 
@@ -58,7 +62,7 @@ async def echo_server() -> AsyncIterator[tuple[str, RunningProcess]]:
 @asynccontextmanager
 async def direct_and_busbar() -> AsyncIterator[tuple[Way, Way]]:
     """Start everything; yield the direct way, and ours."""
-    async with echo_server() as (url, server), fleet({"echo": over_http(url)}) as running:
+    async with http_server() as (url, server), fleet({"echo": over_http(url)}) as running:
         yield direct(url, server.pid), query(running, "echo", components(running, server=server.pid))
 
 
@@ -83,13 +87,27 @@ def direct(url: str, server: int) -> Way:
     return Way("directly", url, _MODERN_HEADERS, call_body(params), {SERVER: server})
 
 
-def query(running: Fleet, server: str, parts: Components, name: str = "Busbar") -> Way:
+def query(
+    running: Fleet,
+    server: str,
+    parts: Components,
+    name: str = "Busbar",
+    *,
+    orchestrator: int = 0,
+    tool: str = "echo",
+    arguments: Mapping[str, Any] = ARGUMENTS,
+    expected: str = TEXT,
+) -> Way:
     """Return the way of `POST /v1/query`."""
-    body = json.dumps({"server": server, "tool": "echo", "arguments": ARGUMENTS}).encode()
-    return Way(name, f"{running.urls[0]}/v1/query", JSON, body, parts)
+    body = _body({"server": server, "tool": tool, "arguments": arguments})
+    return Way(name, f"{running.urls[orchestrator]}/v1/query", JSON, body, parts, expected)
 
 
 def call_body(params: Mapping[str, Any]) -> bytes:
     """Return a `tools/call`; each that is sent has an id of its own, since some gateways have one session for all."""
-    request = {"jsonrpc": "2.0", "id": REQUEST_ID, "method": "tools/call", "params": params}
-    return json.dumps(request).replace(f'"{REQUEST_ID}"', REQUEST_ID).encode()
+    return _body({"jsonrpc": "2.0", "id": REQUEST_ID, "method": "tools/call", "params": params})
+
+
+def _body(document: Mapping[str, Any]) -> bytes:
+    """Return its JSON, in which a request's number is one where it stands alone."""
+    return json.dumps(document).replace(f'"{REQUEST_ID}"', REQUEST_ID).encode()

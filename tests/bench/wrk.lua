@@ -11,7 +11,6 @@ int clock_gettime(int clock, moment *now);
 ]])
 
 local MARK = "@REQID@"
-local FIRST_ID = 1000000 -- as long as the mark: no length changes
 local NEVER_MS = 3600000
 -- Nobody asks before all are connected: uvloop accepts one connection per turn of its loop, and under load the last of
 -- a hundred would wait for seconds, which says nothing of how long a query takes.
@@ -19,7 +18,7 @@ local CONNECT_MS = 500
 
 local clock = ffi.new("moment")
 local threads = {}
-local head, tail
+local pieces -- of the request, between which its number stands
 local began, ends
 
 sent = -1 -- wrk looks at a first request that it does not send
@@ -32,23 +31,37 @@ local function now()
   return tonumber(clock.s) + tonumber(clock.ns) / 1e9
 end
 
+local function cut(whole)
+  local found, at = {}, 1
+  while true do
+    local from, to = whole:find(MARK, at, true)
+    table.insert(found, whole:sub(at, (from or 0) - 1))
+    if from == nil then
+      return found
+    end
+    at = to + 1
+  end
+end
+
+-- Numbers are as long as the mark: no length changes. They begin somewhere else in each run, since what was asked a
+-- moment ago may be remembered.
+now()
+local before_first = 1000000 + tonumber(clock.ns) % 8000000
+
 setup = function(thread)
   table.insert(threads, thread)
 end
 
 request = function()
-  if head == nil then
-    local whole = wrk.format()
-    local from, to = whole:find(MARK, 1, true)
-    head = from and whole:sub(1, from - 1) or whole
-    tail = from and whole:sub(to + 1)
+  if pieces == nil then
+    pieces = cut(wrk.format())
   end
   sent = sent + 1
   if sent == 1 then
     began = now()
     ends = began + SECONDS
   end
-  return tail and head .. (FIRST_ID + sent) .. tail or head
+  return table.concat(pieces, before_first + sent)
 end
 
 delay = function()

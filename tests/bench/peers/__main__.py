@@ -26,7 +26,7 @@ from tests.bench.peers.picture import draw
 from tests.bench.peers.program import NotInstalledError, installed_version
 from tests.bench.peers.report import Report, as_json, as_markdown
 from tests.bench.peers.rightness import WrongAnswerError, check
-from tests.bench.ways import Way, echo_server
+from tests.bench.ways import Way, http_server
 from tests.bench.wrk import has_wrk
 from tests.support.processes import REPOSITORY, ProcessDiedError
 
@@ -52,7 +52,7 @@ async def run(options: argparse.Namespace) -> Report:
     versions: dict[str, str] = {}
     absent: dict[str, str] = {}
     async with AsyncExitStack() as stack:
-        url, server = await stack.enter_async_context(echo_server())
+        url, server = await stack.enter_async_context(http_server())
         upstream = Upstream(url, server.pid)
         ways += await stack.enter_async_context(busbar.opened(upstream))
         for way in ways:
