@@ -1,6 +1,6 @@
 """Whose processor time and memory it is: the parts of a way, each a process with what it has started."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -30,6 +30,19 @@ def resident_mb(components: Components) -> dict[str, float]:
         with suppress(psutil.NoSuchProcess):
             resident[name] += process.memory_info().rss / 1e6
     return resident
+
+
+def child(pid: int, command: Sequence[str]) -> int:
+    """Return the process id of `command`, which the process `pid`, or one that it started, has started.
+
+    Raises:
+        LookupError: none of them has.
+    """
+    for process in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if process.cmdline() == list(command):
+                return process.pid
+    raise LookupError(f"{pid} has not started {' '.join(command)}")
 
 
 def _processes(components: Components) -> Iterator[tuple[str, psutil.Process]]:

@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Final
 
 import anyio
 import httpx
-import psutil
 
+from tests.bench.components import child
 from tests.bench.peers.peer import STDIO_COMMAND
 from tests.support.processes import REPOSITORY, ProcessDiedError, RunningProcess, running
 
@@ -83,11 +83,7 @@ def stdio_server(of: RunningProcess) -> int:
     Raises:
         LookupError: it has started none.
     """
-    for process in psutil.Process(of.pid).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if process.cmdline() == list(STDIO_COMMAND):
-                return process.pid
-    raise LookupError(f"{of.pid} has started no MCP server")
+    return child(of.pid, STDIO_COMMAND)
 
 
 def _program(peer: str, path: Path) -> Path:
