@@ -22,6 +22,8 @@ _SCRIPT: Final = Path(__file__).with_suffix(".lua")
 class Run:
     """What wrk saw, and what it cost."""
 
+    sent: int
+    """How many queries."""
     per_s: float
     p50_ms: float
     p99_ms: float
@@ -59,6 +61,7 @@ def ask(way: Way, callers: int, seconds: float) -> Run:
     sent, right, elapsed_s, p50_us, p99_us = map(float, told.split())
     cpu_us = {name: 1e6 * (spent - before[name]) / max(1, sent) for name, spent in after.items()}
     return Run(
+        sent=int(sent),
         per_s=right / elapsed_s if elapsed_s else 0.0,
         p50_ms=p50_us / 1000,
         p99_ms=p99_us / 1000,

@@ -4,13 +4,13 @@ from tests.bench.peers.measuring import Level
 from tests.bench.peers.report import Report, as_markdown
 from tests.bench.wrk import Run
 
-DIRECT = Run(per_s=2000, p50_ms=1, p99_ms=2, errors=0, cpu_us={"server": 400}, rss_mb={"server": 70})
+DIRECT = Run(sent=10_000, per_s=2000, p50_ms=1, p99_ms=2, errors=0, cpu_us={"server": 400}, rss_mb={"server": 70})
 
 
 def through(per_s: float, *, errors: int = 0) -> Run:
     cpu_us = {"orchestrator": 300.0, "worker": 200.0, "server": 450.0}
     rss_mb = {"orchestrator": 90.0, "worker": 60.0, "server": 70.0}
-    return Run(per_s=per_s, p50_ms=1.5, p99_ms=3, errors=errors, cpu_us=cpu_us, rss_mb=rss_mb)
+    return Run(sent=5000, per_s=per_s, p50_ms=1.5, p99_ms=3, errors=errors, cpu_us=cpu_us, rss_mb=rss_mb)
 
 
 def table(level: Level) -> list[str]:

@@ -52,8 +52,9 @@ def as_markdown(report: Report) -> str:
 
 
 def middle(runs: Sequence[Run]) -> Run:
-    """Return the medians of the rounds, and the sum of their errors."""
+    """Return the medians of the rounds, and the sums of their queries and errors."""
     return Run(
+        sent=sum(run.sent for run in runs),
         per_s=statistics.median(run.per_s for run in runs),
         p50_ms=statistics.median(run.p50_ms for run in runs),
         p99_ms=statistics.median(run.p99_ms for run in runs),
