@@ -10,5 +10,6 @@
 | `results.py` | results of 1 kB and 50 kB, over stdio and HTTP, in both eras |
 
 `rows.py` names them; `figures.py` says what a figure is; `callers.py`, `lean_server.py`, `sdk_server.py` and
-`announcers.py` are the load. `tests/bench/hot_path.py` asks with wrk and counts processor time.
+`announcers.py` are the load, `lean.py` is the way to the lean server. `tests/bench/wrk.py` asks, and counts processor
+time.
 """

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -10,14 +9,15 @@ import uvloop
 
 from tests.bench.capacity.figures import HEAD, Figure, as_json
 from tests.bench.capacity.rows import ROWS
+from tests.bench.wrk import has_wrk
 
 
-async def measure(names: list[str], wrk: str) -> dict[str, list[Figure]]:
+async def measure(names: list[str]) -> dict[str, list[Figure]]:
     """Measure one row after another, and print each when it is there."""
     found = {}
     for name in names:
         row = ROWS[name]
-        found[name] = await row.measure(wrk)
+        found[name] = await row.measure()
         print(f"\n### {row.title} (`{name}`)\n\n{HEAD}", *found[name], sep="\n", flush=True)
     return found
 
@@ -30,11 +30,10 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.rows) - ROWS.keys():
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
-    wrk = shutil.which("wrk")
-    if wrk is None:
+    if not has_wrk():
         sys.stderr.write("there is no wrk here: apt-get install wrk\n")
         return 1
-    found = uvloop.run(measure(options.rows or list(ROWS), wrk))
+    found = uvloop.run(measure(options.rows or list(ROWS)))
     if options.json is not None:
         told = [one for name, figures in found.items() for one in as_json(name, figures)]
         options.json.write_text(json.dumps(told, indent=1) + "\n")

@@ -5,11 +5,12 @@ import json
 import re
 import statistics
 
-import psutil
-
+from tests.bench.additions import ADDITIONS, additions_s
 from tests.bench.capacity.figures import Figure
-from tests.bench.hot_path import LOOP_ADDITIONS, Run, Way, ask, loop_s
+from tests.bench.ways import JSON, Way
+from tests.bench.wrk import Run, ask
 from tests.support.fleet import OWN_KEY, Fleet, fleet, python_server
+from tests.support.processes import rss_bytes
 from tests.support.servers import valkey_server
 
 CALLERS = 32
@@ -19,8 +20,8 @@ LEAST_PER_S = 10_000
 _QUERY = {"server": "kept", "tool": "answer", "arguments": {"bytes": 64, "ms": 0}}
 
 
-async def measure(wrk: str) -> list[Figure]:
-    """Ask the same question with a key, again and again; the store confirms it once a second."""
+async def measure() -> list[Figure]:
+    """Ask the same question with a key, in the same bytes each time; the store confirms its answer once a second."""
     server = python_server(
         "tests.bench.capacity.lean_server",
         "--stdio",
@@ -28,31 +29,28 @@ async def measure(wrk: str) -> list[Figure]:
         tools={"answer": {"cache_ttl_s": 3600, "cache_scope": "public"}},
     )
     async with valkey_server() as store, fleet({"kept": server}, keys={}, store=store) as running:
-        headers = {"content-type": "application/json", "authorization": f"Bearer {running.keys[OWN_KEY]}"}
-        pids = {
-            "orchestrator": running.orchestrators[0].process.pid,
-            "nats": running.nats.pid,
-            "worker": running.workers[0].process.pid,
-        }
-        way = Way("hits", f"{running.urls[0]}/v1/query", headers, json.dumps(_QUERY).encode(), pids)
+        headers = {**JSON, "authorization": f"Bearer {running.keys[OWN_KEY]}"}
+        orchestrator = running.orchestrators[0].process.pid
+        parts = {"orchestrator": orchestrator}
+        way = Way("hits", f"{running.urls[0]}/v1/query", headers, json.dumps(_QUERY).encode(), parts)
         await running.ask_http(_QUERY)
-        await asyncio.to_thread(ask, wrk, way, CALLERS, 1)
+        await asyncio.to_thread(ask, way, CALLERS, 1)
         before = await _counted(running)
         runs, additions = [], []
         for _ in range(ROUNDS):
-            loop = loop_s()
-            runs.append(await asyncio.to_thread(ask, wrk, way, CALLERS, SECONDS))
-            additions.append((loop + loop_s()) / 2)
+            before_s = additions_s()
+            runs.append(await asyncio.to_thread(ask, way, CALLERS, SECONDS))
+            additions.append((before_s + additions_s()) / 2)
             await _check_hit(running)
         hits, look_ups = (after - then for after, then in zip(await _counted(running), before, strict=True))
-        rss = psutil.Process(pids["orchestrator"]).memory_info().rss / 2**20
+        rss = rss_bytes(orchestrator) / 2**20
     return _figures(runs, additions, hits=hits, look_ups=look_ups, rss=rss)
 
 
 def _figures(runs: list[Run], additions: list[float], *, hits: float, look_ups: float, rss: float) -> list[Figure]:
-    asked = sum(run.per_s * SECONDS for run in runs)
+    asked = sum(run.sent for run in runs)
     cost_us = statistics.median(run.cpu_us["orchestrator"] for run in runs)
-    addition_us = 1e6 * statistics.median(additions) / LOOP_ADDITIONS
+    addition_us = 1e6 * statistics.median(additions) / ADDITIONS
     return [
         Figure("hits a second, 32 callers", statistics.median(run.per_s for run in runs), least=LEAST_PER_S),
         Figure("p50", statistics.median(run.p50_ms for run in runs), "ms"),

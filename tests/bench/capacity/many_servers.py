@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from tests.bench.capacity.announcers import TOOLS, server_name
 from tests.bench.capacity.callers import lines, request
 from tests.bench.capacity.figures import Figure
-from tests.bench.hot_path import Run, Way, ask
+from tests.bench.capacity.lean import NAME, lean_server, lean_way
+from tests.bench.ways import components, over_http
+from tests.bench.wrk import Run, ask
 from tests.support.account import percentile
 from tests.support.fleet import Fleet, fleet
 from tests.support.processes import python_process, rss_bytes
-from tests.support.waiting import until
 
 MANY = 200
 FEW = 2
@@ -23,7 +24,6 @@ SECONDS = 4
 ASKED_EACH = 300
 JOINING = 100
 _SETTLED_S = 30.0
-_QUERY = {"server": "lean", "tool": "answer", "arguments": {"ms": 0}}
 _LISTS = {
     "servers": "/v1/servers",
     "100 tools": "/v1/tools",
@@ -35,32 +35,31 @@ _LISTS = {
 }
 
 
-async def measure(wrk: str) -> list[Figure]:
+async def measure() -> list[Figure]:
     """Ask a server that is really there while one other is announced, and while 199 are, in turns."""
-    async with python_process("tests.bench.capacity.lean_server") as server:
-        await until(lambda: server.stdout().endswith("\n"))
-        url = server.stdout().strip()
-        real = {"lean": {"url": url, "max_in_flight": 400, "era": "modern"}}
+    async with lean_server() as (url, server):
+        real = {NAME: over_http(url)}
         others = {server_name(number): {"url": "http://127.0.0.1:9/mcp"} for number in range(MANY - 1)}
-        async with fleet({**real, **others}, workers={"lean": 1}) as running:
+        async with fleet({**real, **others}, workers={NAME: 1}) as running:
+            way = lean_way(running, components(running, server=server.pid))
             joining = await _joining(running)  # first: what has been freed once is not asked for again
             runs: dict[int, list[Run]] = {FEW: [], MANY: []}
             for _ in range(ROUNDS):
                 for servers, told in runs.items():
                     async with _announced(running, servers):
-                        await asyncio.to_thread(ask, wrk, _way(running), CALLERS, 1)
-                        told.append(await asyncio.to_thread(ask, wrk, _way(running), CALLERS, SECONDS))
+                        await asyncio.to_thread(ask, way, CALLERS, 1)
+                        told.append(await asyncio.to_thread(ask, way, CALLERS, SECONDS))
             async with _announced(running, MANY):
                 return [*_costs(runs), *await _lists(running), *joining]
 
 
 def _costs(runs: dict[int, list[Run]]) -> list[Figure]:
     figures = [
-        Figure(f"processor time per query, {servers} servers", statistics.median(run.busbar_us for run in told), "µs")
+        Figure(f"processor time per query, {servers} servers", statistics.median(run.gateway_us for run in told), "µs")
         for servers, told in runs.items()
     ]
     pairs = zip(runs[FEW], runs[MANY], strict=True)
-    ratio = statistics.median(many.busbar_us / few.busbar_us for few, many in pairs)
+    ratio = statistics.median(many.gateway_us / few.gateway_us for few, many in pairs)
     errors = sum(run.errors for told in runs.values() for run in told)
     return [*figures, Figure("200 servers over 2", ratio, most=1.10), Figure("errors", errors, most=0)]
 
@@ -104,19 +103,6 @@ async def _joining(running: Fleet) -> list[Figure]:
     for what, grown in (("with 50 tools of its own", new - known), ("of a known server", more - new)):
         figures.append(Figure(f"memory of a joining worker {what}", grown / JOINING / 1000, "kB", below=1000))
     return figures
-
-
-def _way(running: Fleet) -> Way:
-    pids = {
-        "orchestrator": running.orchestrators[0].process.pid,
-        "nats": running.nats.pid,
-        "worker": running.workers[0].process.pid,
-    }
-    return Way("lean", f"{running.urls[0]}/v1/query", {"content-type": "application/json"}, _body(), pids)
-
-
-def _body() -> bytes:
-    return json.dumps(_QUERY).encode()
 
 
 @asynccontextmanager

@@ -5,23 +5,19 @@ of each orchestrator; with as many in all it is told, too.
 """
 
 import asyncio
-import json
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import psutil
-
 from tests.bench.capacity.figures import Figure
-from tests.bench.hot_path import Way, ask
+from tests.bench.capacity.lean import NAME, lean_server, lean_way
+from tests.bench.components import Components, spent_s
+from tests.bench.ways import over_http
+from tests.bench.wrk import ask
 from tests.support.fleet import Fleet, fleet
-from tests.support.processes import python_process
-from tests.support.waiting import until
 
 CALLERS = 32
 ROUNDS = 3
 SECONDS = 5
-_QUERY = {"server": "lean", "tool": "answer", "arguments": {"ms": 0}}
 _ONE = "1 + 1, 32 callers"
 _SAME_EACH = "2 + 2, 64 callers"
 _SAME_IN_ALL = "2 + 2, 32 callers"
@@ -35,21 +31,20 @@ class _Run:
     errors: int
 
 
-async def measure(wrk: str) -> list[Figure]:
+async def measure() -> list[Figure]:
     """Ask both in turns, the two orchestrators with half of the callers each."""
-    async with python_process("tests.bench.capacity.lean_server") as server:
-        await until(lambda: server.stdout().endswith("\n"))
-        config = {"lean": {"url": server.stdout().strip(), "max_in_flight": 400, "era": "modern"}}
+    async with lean_server() as (url, _):
+        config = {NAME: over_http(url)}
         async with (
             fleet(config) as one,
-            fleet(config, orchestrators=2, workers={"lean": 2}) as two,
+            fleet(config, orchestrators=2, workers={NAME: 2}) as two,
         ):
             grounds = {_ONE: (one, CALLERS), _SAME_EACH: (two, 2 * CALLERS), _SAME_IN_ALL: (two, CALLERS)}
             runs: dict[str, list[_Run]] = {name: [] for name in grounds}
             for _ in range(ROUNDS):
                 for name, (running, callers) in grounds.items():
-                    await _ask(wrk, running, callers, 1)
-                    runs[name].append(await _ask(wrk, running, callers, SECONDS))
+                    await _ask(running, callers, 1)
+                    runs[name].append(await _ask(running, callers, SECONDS))
     figures = []
     for name, told in runs.items():
         figures += [
@@ -66,21 +61,23 @@ async def measure(wrk: str) -> list[Figure]:
     ]
 
 
-async def _ask(wrk: str, running: Fleet, callers: int, seconds: int) -> _Run:
-    ours = [*(one.process for one in running.orchestrators), *(one.process for one in running.workers)]
-    pids = [running.nats.pid, *(process.pid for process in ours)]
-    body, each = json.dumps(_QUERY).encode(), callers // len(running.orchestrators)
-    ways = [Way(url, f"{url}/v1/query", {"content-type": "application/json"}, body, {}) for url in running.urls]
-    before = _cpu_s(pids)
-    told = await asyncio.gather(*(asyncio.to_thread(ask, wrk, way, each, seconds) for way in ways))
-    queries = sum(run.per_s * seconds for run in told)
+async def _ask(running: Fleet, callers: int, seconds: int) -> _Run:
+    each = callers // len(running.orchestrators)
+    ways = [lean_way(running, {}, orchestrator=index) for index in range(len(running.orchestrators))]
+    parts = _parts(running)
+    before = sum(spent_s(parts).values())
+    told = await asyncio.gather(*(asyncio.to_thread(ask, way, each, seconds) for way in ways))
+    spent = sum(spent_s(parts).values()) - before
     return _Run(
         per_s=sum(run.per_s for run in told),
-        cost_us=1e6 * (_cpu_s(pids) - before) / queries,
+        cost_us=1e6 * spent / sum(run.sent for run in told),
         p99_ms=max(run.p99_ms for run in told),
         errors=sum(run.errors for run in told),
     )
 
 
-def _cpu_s(pids: Sequence[int]) -> float:
-    return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
+def _parts(running: Fleet) -> Components:
+    """Return what all ways share: which worker a query goes to is not for its caller to say."""
+    orchestrators = {f"orchestrator {number}": one.process.pid for number, one in enumerate(running.orchestrators, 1)}
+    workers = {f"worker {number}": one.process.pid for number, one in enumerate(running.workers, 1)}
+    return {"NATS": running.nats.pid, **orchestrators, **workers}

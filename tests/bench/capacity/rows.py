@@ -11,8 +11,7 @@ class Row(NamedTuple):
     """One row."""
 
     title: str
-    measure: Callable[[str], Awaitable[list[Figure]]]
-    """Takes the path of wrk."""
+    measure: Callable[[], Awaitable[list[Figure]]]
 
 
 ROWS: Final[Mapping[str, Row]] = {

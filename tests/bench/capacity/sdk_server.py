@@ -16,7 +16,7 @@ from mcp.server.stdio import stdio_server
 
 _SCHEMA: dict[str, Any] = {
     "type": "object",
-    "properties": {"bytes": {"type": "integer"}},
+    "properties": {"bytes": {"type": "integer"}, "number": {"type": "integer"}},
     "required": ["bytes"],
     "additionalProperties": False,
 }

@@ -13,14 +13,14 @@ from pathlib import Path
 import psutil
 import yaml
 
+from tests.bench.additions import additions_s
 from tests.bench.capacity.figures import Figure
-from tests.bench.hot_path import loop_s
 from tests.support.ports import free_port
 from tests.support.processes import REPOSITORY, RunningProcess, descendants, rss_bytes, running
 
 STARTS = 5
 READY_S = 3.0
-QUIET_LOOP_S = 0.30
+QUIET_S = 0.30
 """Of the machine of the latest rows in docs/load-testing.md, when nothing else runs."""
 _PORTS = tuple(f"--{name}-port=0" for name in ("orchestrator", "health", "admin", "nats", "redis"))
 
@@ -34,22 +34,22 @@ class _Start:
     """In MiB, by process."""
 
 
-async def measure(_wrk: str) -> list[Figure]:
+async def measure() -> list[Figure]:
     """Start it five times, and once before so that everything is compiled and in the page cache."""
     await _start()
-    starts, loops = [], []
+    starts, additions = [], []
     for _ in range(STARTS):
-        loops.append(loop_s())
+        additions.append(additions_s())
         starts.append(await _start())
     ready = sorted(start.ready_s for start in starts)
-    scaled = [start.ready_s * QUIET_LOOP_S / loop for start, loop in zip(starts, loops, strict=True)]
+    scaled = [start.ready_s * QUIET_S / took for start, took in zip(starts, additions, strict=True)]
     names = sorted(starts[0].rss)
     return [
         Figure("ready after, best of five", ready[0], "s", below=READY_S),
         Figure("ready after, median of five", statistics.median(ready), "s", below=READY_S),
-        Figure(f"the median where ten million additions take {QUIET_LOOP_S:.2f} s", statistics.median(scaled), "s"),
+        Figure(f"the median where ten million additions take {QUIET_S:.2f} s", statistics.median(scaled), "s"),
         Figure("processor time until then", statistics.median(start.cpu_s for start in starts), "s"),
-        Figure("ten million additions", statistics.median(loops), "s"),
+        Figure("ten million additions", statistics.median(additions), "s"),
         *(Figure(f"memory of {name}", statistics.median(one.rss[name] for one in starts), "MiB") for name in names),
         Figure("memory of all", statistics.median(sum(one.rss.values()) for one in starts), "MiB"),
     ]

@@ -3,16 +3,18 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 
 from tests.bench.capacity.callers import Line, Told, lines, request
 from tests.bench.capacity.figures import Figure
+from tests.bench.capacity.lean import NAME, lean_server
+from tests.bench.ways import JSON, over_http
 from tests.support.account import percentile
 from tests.support.fleet import Fleet, fleet, python_server
-from tests.support.processes import python_process, rss_bytes
-from tests.support.waiting import until
+from tests.support.processes import rss_bytes
 
 WAITS_MS = 1000
 TIMEOUT_MS = 10_000
@@ -31,6 +33,7 @@ class Ground:
 
     running: Fleet
     server_url: str
+    _numbers: Iterator[int] = field(default_factory=count)
 
     @property
     def pids(self) -> tuple[int, int]:
@@ -43,10 +46,10 @@ class Ground:
         return orchestrator, worker
 
     def query(self, ms: int) -> bytes:
-        """Return the request that asks for an answer after `ms` milliseconds."""
-        fields = {"server": "lean", "tool": "answer", "arguments": {"ms": ms}, "timeout_ms": TIMEOUT_MS}
-        headers = {"content-type": "application/json"}
-        return request("POST", f"{self.running.urls[0]}/v1/query", headers, json.dumps(fields).encode())
+        """Return a request, in the same bytes as none before, that asks for an answer after `ms` milliseconds."""
+        arguments = {"ms": ms, "number": next(self._numbers)}
+        fields = {"server": NAME, "tool": "answer", "arguments": arguments, "timeout_ms": TIMEOUT_MS}
+        return request("POST", f"{self.running.urls[0]}/v1/query", JSON, json.dumps(fields).encode())
 
     async def calls(self) -> int:
         """How many calls have begun at the server, over HTTP."""
@@ -60,17 +63,14 @@ async def ground(*, is_stdio: bool = False) -> AsyncIterator[Ground]:
     policy = {"max_in_flight": _SLOTS, "era": "modern"}
     if is_stdio:
         server = python_server("tests.bench.capacity.lean_server", "--stdio", **policy)
-        async with fleet({"lean": server}) as running:
+        async with fleet({NAME: server}) as running:
             yield Ground(running, "")
         return
-    async with python_process("tests.bench.capacity.lean_server") as process:
-        await until(lambda: process.stdout().endswith("\n"))
-        url = process.stdout().strip()
-        async with fleet({"lean": {"url": url, **policy}}) as running:
-            yield Ground(running, url)
+    async with lean_server() as (url, _), fleet({NAME: {**over_http(url), **policy}}) as running:
+        yield Ground(running, url)
 
 
-async def measure_thousand(_wrk: str) -> list[Figure]:
+async def measure_thousand() -> list[Figure]:
     """A thousand callers ask five times each, in turn; then all wait at once, and what they take is weighed."""
     async with ground() as one:
         told = await _ask(one, 1000, rounds=ROUNDS, ms=WAITS_MS)
@@ -90,7 +90,7 @@ async def measure_thousand(_wrk: str) -> list[Figure]:
     return figures
 
 
-async def measure_five_thousand(_wrk: str) -> list[Figure]:
+async def measure_five_thousand() -> list[Figure]:
     """Five thousand callers ask at once, more than one orchestrator lets in; each must be told something in time."""
     async with ground() as one:
         told = await _ask(one, 5000, rounds=1, ms=WAITS_MS)
@@ -139,11 +139,11 @@ async def _weigh(one: Ground, name: str) -> list[Figure]:
 
 async def _ask(one: Ground, callers: int, *, rounds: int, ms: int, spread_s: float = 0.0) -> Sequence[Told]:
     """Let so many callers ask `rounds` times each; they begin at once, or spread over some seconds."""
-    query = one.query(ms)
 
     async def ask_in_turn(line: Line, wait_s: float) -> list[Told]:
+        queries = [one.query(ms) for _ in range(rounds)]
         await asyncio.sleep(wait_s)
-        return [await line.ask(query, timeout_s=TIMEOUT_MS / 1000 + GRACE_S) for _ in range(rounds)]
+        return [await line.ask(query, timeout_s=TIMEOUT_MS / 1000 + GRACE_S) for query in queries]
 
     async with lines(one.running.urls[0], callers) as all_of_them:
         told = await asyncio.gather(
