@@ -8,12 +8,14 @@ is not asked. What is not installed or does not start is named with its reason.
 import argparse
 import os
 import platform
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from types import FrameType
+from typing import Final, NoReturn
 
 import anyio
 import httpx
@@ -87,6 +89,11 @@ def _machine() -> str:
     return f"{os.cpu_count()} cores, Python {platform.python_version()}"
 
 
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    """End in order: a dozen servers would otherwise go on without us."""
+    sys.exit(128 + signal.SIGTERM)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.peers", description="Busbar beside other gateways.")
     parser.add_argument("--callers", type=int, nargs="+", default=[1, 32, 128])
@@ -99,6 +106,7 @@ def main() -> int:
     if not has_wrk():
         sys.stderr.write("there is no wrk here: apt-get install wrk\n")
         return 1
+    signal.signal(signal.SIGTERM, _leave)
     for name in _CERTIFICATES:
         os.environ.pop(name, None)
     report = anyio.run(run, options)

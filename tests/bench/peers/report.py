@@ -44,7 +44,8 @@ def as_markdown(report: Report) -> str:
         ", ".join(f"{name} {version}" for name, version in report.versions.items()) + ".",
     ]
     for level in report.levels:
-        lines += ["", f"{level.callers} callers; ten million additions took {level.additions_s:.2f} s:", "", _HEAD]
+        callers = "1 caller" if level.callers == 1 else f"{level.callers:,} callers"
+        lines += ["", f"{callers}; ten million additions took {level.additions_s:.2f} s:", "", _HEAD]
         lines += [_row(way, level.runs.get(way)) for way in report.ways]
     if report.absent:
         lines += ["", "Not measured:", "", *(f"* {name}: {reason}" for name, reason in report.absent.items())]
