@@ -4,6 +4,8 @@ import asyncio
 import json
 import re
 import statistics
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from tests.bench.additions import ADDITIONS, additions_s
 from tests.bench.capacity.figures import Figure
@@ -20,8 +22,12 @@ LEAST_PER_S = 10_000
 _QUERY = {"server": "kept", "tool": "answer", "arguments": {"bytes": 64, "ms": 0}}
 
 
-async def measure() -> list[Figure]:
-    """Ask the same question with a key, in the same bytes each time; the store confirms its answer once a second."""
+@asynccontextmanager
+async def kept_answer() -> AsyncIterator[tuple[Fleet, Way]]:
+    """Start a server, and what is before it; yield it and the way to an answer that is kept, asked with a key.
+
+    The query has the same bytes each time; the store confirms its answer once a second.
+    """
     server = python_server(
         "tests.bench.capacity.lean_server",
         "--stdio",
@@ -30,10 +36,14 @@ async def measure() -> list[Figure]:
     )
     async with valkey_server() as store, fleet({"kept": server}, keys={}, store=store) as running:
         headers = {**JSON, "authorization": f"Bearer {running.keys[OWN_KEY]}"}
-        orchestrator = running.orchestrators[0].process.pid
-        parts = {"orchestrator": orchestrator}
-        way = Way("hits", f"{running.urls[0]}/v1/query", headers, json.dumps(_QUERY).encode(), parts)
+        parts = {"orchestrator": running.orchestrators[0].process.pid}
         await running.ask_http(_QUERY)
+        yield running, Way("hits", f"{running.urls[0]}/v1/query", headers, json.dumps(_QUERY).encode(), parts)
+
+
+async def measure() -> list[Figure]:
+    """Ask the same question again and again."""
+    async with kept_answer() as (running, way):
         await asyncio.to_thread(ask, way, CALLERS, 1)
         before = await _counted(running)
         runs, additions = [], []
@@ -43,7 +53,7 @@ async def measure() -> list[Figure]:
             additions.append((before_s + additions_s()) / 2)
             await _check_hit(running)
         hits, look_ups = (after - then for after, then in zip(await _counted(running), before, strict=True))
-        rss = rss_bytes(orchestrator) / 2**20
+        rss = rss_bytes(way.components["orchestrator"]) / 2**20
     return _figures(runs, additions, hits=hits, look_ups=look_ups, rss=rss)
 
 
