@@ -170,6 +170,7 @@ class PlainRequests(HttpToolsProtocol):
             if not cycle.write_whole(response.status_code, response.raw_headers, bytes(response.body)):
                 await response(cast("Any", cycle.scope), cast("Any", cycle.receive), cycle.send)
         finally:
+            self._task = None  # one that was cancelled has our frames, and they the answer
             if not cycle.response_complete:
                 self.transport.close()  # cut off: by a bug, or by the end of the drain
 
