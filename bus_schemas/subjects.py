@@ -86,6 +86,10 @@ def maintenance_event(server: str) -> str:
     return f"mcp.v1.event.maintenance.{server}"
 
 
+ANYBODY = "$SRV.ANYBODY"
+"""A verb of no service: nobody answers it, and NATS says at once where there is nobody."""
+
+
 def service_verb(verb: str, server: str = "", instance: str = "") -> str:
     """The discovery subject of ADR-32: `verb` is PING, INFO, STATS or `*`; of all, one server's or one instance."""
     return ".".join(part for part in ("$SRV", verb, server, instance) if part)

@@ -8,7 +8,6 @@ from typing import Final
 import msgspec
 
 from bus_schemas import subjects
-from bus_schemas.subjects import service_verb
 from services.runtime.bus import Bus, BusAwayError, BusMessage, Inbox
 from services.runtime.bus.inbox import NoRespondersError
 from services.runtime.fleet import HEARD_ALL_AFTER_S, Fleet
@@ -16,7 +15,7 @@ from services.runtime.lifecycle import Lifecycle
 
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _HEARTBEAT: Final = msgspec.Raw(b'"heartbeat"')
-_ANSWER_S: Final = 0.1
+_NOBODY_SAID_AFTER_S: Final = 0.1
 
 
 def without_catalogue(event: bytes) -> bytes:
@@ -58,9 +57,12 @@ async def open_roll(bus: Bus, inbox: Inbox, life: Lifecycle) -> AsyncIterator[Fl
 
 
 async def _is_anybody_there(inbox: Inbox) -> bool:
-    """Whether there may be workers: none only if NATS knows of nobody who could be asked, as when all begins."""
+    """Whether there may be workers: none only if NATS knows of nobody who could be asked, as when all begins.
+
+    They hear what is asked here, and say nothing: they have no right to send anything to health.
+    """
     try:
-        await inbox.ask(service_verb("PING"), b"", timeout_s=_ANSWER_S)
+        await inbox.ask(subjects.ANYBODY, b"", timeout_s=_NOBODY_SAID_AFTER_S)
     except NoRespondersError:
         return False
     except (BusAwayError, TimeoutError):

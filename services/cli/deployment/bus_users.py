@@ -65,7 +65,7 @@ def health() -> BusUser:
     """Listens, and asks what others know."""
     return BusUser(
         "health",
-        publishes=(_QUESTIONS, subjects.service_verb("PING"), _HEALTH, _ORCHESTRATORS, _ADMINS),
+        publishes=(_QUESTIONS, subjects.ANYBODY, _HEALTH, _ORCHESTRATORS, _ADMINS),
         subscribes=(_EVENTS, _QUESTIONS, _HEALTH),
     )
 
