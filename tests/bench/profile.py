@@ -27,6 +27,8 @@ IMAGES: Final = Path("docs/img")
 
 _FRAME: Final = re.compile(r"\(([^()]+?)(?::\d+)?\)$")
 _LOOP: Final = "event loop, sockets, kernel"
+_OUTERMOST: Final = ("/__main__.py", "/http_process.py", "/process.py")
+"""Where the event loop is run, in which all of it happens."""
 _LAYERS: Final[Mapping[str, Sequence[str]]] = {
     "HTTP: request and answer": (
         *("services/runtime/plain_", "services/runtime/short_cycle", "services/runtime/gathered_writes", "uvicorn/"),
@@ -122,7 +124,7 @@ def _layer(frames: Sequence[str]) -> str:
     """Return the layer of a stack, whose last frame is the innermost; a frame is `name (file:line)`."""
     for frame in reversed(frames):
         file = _FRAME.search(frame)
-        if file is None or file[1].startswith(("services/runtime/http_process", "services/runtime/process")):
+        if file is None or file[1].endswith(_OUTERMOST):
             continue
         for layer, files in _LAYERS.items():
             if file[1].startswith(tuple(files)):
