@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
 
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+from tests.bench.capacity.messages import body_of
+
 _CODE = re.compile(rb'"code": ?"(\w+)"')
 _CONNECTING_AT_ONCE = 200
 
@@ -64,14 +65,10 @@ class Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard += data
-        head_end = self._heard.find(b"\r\n\r\n")
-        if head_end < 0:
+        body = body_of(self._heard)
+        if body is None or self._answer is None:
             return
-        length = _LENGTH.search(self._heard, 0, head_end)
-        end = head_end + 4 + (0 if length is None else int(length[1]))
-        if len(self._heard) < end or self._answer is None:
-            return
-        answer = int(self._heard[9:12]), bytes(self._heard[head_end + 4 : end])
+        answer = int(self._heard[9:12]), bytes(self._heard[body])
         self._heard.clear()
         _settle(self._answer, answer)
 

@@ -7,7 +7,6 @@ take longer for a call than Busbar does.
 
 import argparse
 import asyncio
-import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +14,8 @@ from typing import Any
 import msgspec
 import uvloop
 
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+from tests.bench.capacity.messages import body_of
+
 _SCHEMA = b'{"type":"object","properties":{"ms":{"type":"integer"},"bytes":{"type":"integer"}}}'
 _RESULTS = {
     "server/discover": b'{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"resultType":"complete"}',
@@ -75,15 +75,11 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard += data
-        head_end = self._heard.find(b"\r\n\r\n")
-        if head_end < 0:
+        where = body_of(self._heard)
+        if where is None:
             return
-        length = _LENGTH.search(self._heard, 0, head_end)
-        end = head_end + 4 + (0 if length is None else int(length[1]))
-        if len(self._heard) < end:
-            return
-        body, is_count = self._heard[head_end + 4 : end], self._heard.startswith(b"GET /calls ")
-        self._heard = self._heard[end:]
+        body, is_count = self._heard[where], self._heard.startswith(b"GET /calls ")
+        self._heard = self._heard[where.stop :]
         if is_count:
             self._write(b"%d" % self._tool.calls)
         else:
