@@ -14,8 +14,10 @@ from services.runtime.errors import InvalidJsonError, InvalidRequestError, Paylo
 from services.runtime.field_errors import field_errors, pointer
 from services.runtime.i_json import read_i_json
 
-_SMALL_BYTES: Final = 4096
-_MOST_REMEMBERED: Final = 1024
+SMALL_BYTES: Final = 4096
+"""Of a body; what is larger is not remembered."""
+MOST_REMEMBERED: Final = 1024
+"""Bodies."""
 
 
 class _RawParts(msgspec.Struct):
@@ -77,7 +79,7 @@ def read_query(body: bytes) -> ReadQuery:
     """
     if len(body) > MAX_BODY_BYTES:
         raise PayloadTooLargeError
-    return _read_small(body) if len(body) <= _SMALL_BYTES else _read(body)
+    return _read_small(body) if len(body) <= SMALL_BYTES else _read(body)
 
 
 def _read(body: bytes) -> ReadQuery:
@@ -95,7 +97,7 @@ def _read(body: bytes) -> ReadQuery:
     return ReadQuery(query, bytes(parts.arguments), raw_responses)
 
 
-_read_small: Final = lru_cache(maxsize=_MOST_REMEMBERED)(_read)
+_read_small: Final = lru_cache(maxsize=MOST_REMEMBERED)(_read)
 
 
 def _check_prompt_arguments(query: Query) -> None:

@@ -8,7 +8,6 @@ never the answer: that is asked of the shelf each time, which says for how long 
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final
 
 from bus_schemas.queries import CacheMode, CacheUse, Query
 from services.orchestrator.cache.cache import AnswerCache, Question
@@ -16,12 +15,9 @@ from services.orchestrator.cache.shelf import Wanted
 from services.orchestrator.catalogue import CatalogueView, LiveServer, LiveVersion
 from services.orchestrator.context import Context, Course
 from services.orchestrator.dispatch import Outcome
-from services.orchestrator.reading import ReadQuery
+from services.orchestrator.reading import MOST_REMEMBERED, SMALL_BYTES, ReadQuery
 from services.runtime.auth.principals import Principal
 from services.runtime.config.policy import Policy, ServerPolicy
-
-_MOST: Final = 1024
-_LARGEST_BODY_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ class RecentHits:
         principal, live = context.principal, self._catalogue.live(version.server)
         policy = self._policy.of(version.server)
         if (
-            len(body) > _LARGEST_BODY_BYTES
+            len(body) > SMALL_BYTES
             or query.server != version.server
             or query.cache is not CacheMode.DEFAULT
             or principal.rate_per_s is not None
@@ -84,5 +80,5 @@ class RecentHits:
         if wanted is None:
             return
         self._known[principal.id, body] = _Known(query, principal, live, version, policy, wanted)
-        if len(self._known) > _MOST:
+        if len(self._known) > MOST_REMEMBERED:
             self._known.popitem(last=False)

@@ -32,6 +32,7 @@ histograms  histograms without locks, with exemplars
 loop_lag    how late the event loop is
 tracing     spans, and the context that travels; without a collector only that
 otlp        spans of OpenTelemetry, sent to a collector: the one home of its SDK
+time_limits a limit of time for what every query does
 racing      waiting for whichever comes first
 audit_chain how the lines of the audit log are chained, and how that is checked
 text        text and JSON of servers, made harmless for terminals and pages
