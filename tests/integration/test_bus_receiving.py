@@ -91,6 +91,30 @@ async def test_what_is_published_in_one_turn_goes_out_in_one_write(
     assert 100 in writes
 
 
+@pytest.mark.parametrize(("turn_s", "writes_of_100"), [(0.0, range(1, 60)), (0.002, range(100, 101))])
+async def test_many_messages_of_many_turns_share_writes_and_few_do_not(
+    nats: NatsServer, monkeypatch: pytest.MonkeyPatch, turn_s: float, writes_of_100: range
+) -> None:
+    writes: list[int] = []
+    write = HardenedClient._write
+
+    def noting(client: HardenedClient) -> None:
+        writes.append(len(client._pending))
+        write(client)
+
+    heard: list[bytes] = []
+    with anyio.fail_after(10):
+        async with connected(nats.url) as (bus, *_), connected(nats.url) as (other, *_):
+            await bus.receive("turns", lambda message: heard.append(message.data))
+            monkeypatch.setattr(HardenedClient, "_write", noting)
+            for number in range(100):
+                await other.publish("turns", b"%d" % number)
+                await asyncio.sleep(turn_s)
+            await until(lambda: len(heard) == 100)
+    assert heard == [b"%d" % number for number in range(100)]
+    assert len(writes) in writes_of_100
+
+
 async def test_a_subject_with_a_line_break_is_refused_and_nothing_else_is_said(nats: NatsServer) -> None:
     heard: list[BusMessage] = []
     with anyio.fail_after(10):

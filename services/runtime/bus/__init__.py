@@ -1,7 +1,9 @@
 """The connection to NATS: the only package that imports nats.
 
-client      the nats-py client with the faults mended that lose messages or hang → parser, wire
-parser      the stock parser, with a short way for the messages of which there are many
+client      the nats-py client with the faults mended that lose messages or hang → the next four
+transport   its transport, which hands messages over where they come from the socket
+parser      its parser, with a short way for the messages of which there are many
+pace        when what is published is written
 wire        messages as bytes: what every query goes through
 connection  Bus: publish, subscribe, fence; reconnects for ever, ends the process when it cannot
 chunks      large results in parts, on a second connection

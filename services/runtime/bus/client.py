@@ -2,22 +2,27 @@
 
 import asyncio
 import logging
+import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.transport import TcpTransport
 
+from services.runtime.bus.pace import WritePace
 from services.runtime.bus.parser import ShortParser
-from services.runtime.bus.wire import Arrival, publish_command, read_headers
+from services.runtime.bus.transport import EagerTransport
+from services.runtime.bus.wire import Arrival, Buffer, publish_command, read_headers
 from services.runtime.nkeys import UserNkey
 
 log = logging.getLogger(__name__)
 
 Take = Callable[[Msg], None]
+_LARGE_BYTES: Final = 64 * 1024
+"""More than this waits for nothing."""
 
 
 class HardenedClient(Client):
@@ -31,8 +36,10 @@ class HardenedClient(Client):
         """Begin without a connection."""
         super().__init__()
         self._takes: dict[int, Take] = {}
-        self._ps = ShortParser(self, self._deliver)
+        self._ps = parser = ShortParser(self, self._deliver)
+        self._transport = EagerTransport(parser.take)
         self._write_is_due = False
+        self._pace = WritePace()
 
     def take_at_once(self, subscription: int, take: Take) -> None:
         """Hand the messages of a subscription to `take` where they are read, instead of a queue and a task for each.
@@ -45,7 +52,7 @@ class HardenedClient(Client):
         self._takes.pop(sid, None)
         super()._remove_sub(sid, max_msgs)
 
-    def _deliver(self, arrival: Arrival, buffer: bytearray) -> bool:
+    def _deliver(self, arrival: Arrival, buffer: Buffer) -> bool:
         """Hand over a message whose subscription takes it at once."""
         take = self._takes.get(arrival.sid)
         if take is None:
@@ -85,7 +92,7 @@ class HardenedClient(Client):
             await super().publish(subject, payload, reply, dict(headers) if headers else None)
 
     def publish_at_once(self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None) -> bool:
-        """Publish, at the end of this turn of the event loop: what is published in one turn goes out in one write.
+        """Publish: what comes in one turn of the event loop, or in the time that `WritePace` gives it, is one write.
 
         The stock client checks each part with a regular expression, and wakes a task that writes.
 
@@ -105,9 +112,12 @@ class HardenedClient(Client):
         self.stats["out_bytes"] += len(payload)
         self._pending.append(command.data)
         self._pending_data_size += len(command.data)
+        wait_s = self._pace.wait_s(time.monotonic())
         if not self._write_is_due:
             self._write_is_due = True
-            asyncio.get_running_loop().call_soon(self._write)
+            asyncio.get_running_loop().call_later(wait_s, self._write)
+        elif self._pending_data_size > _LARGE_BYTES:
+            self._write()
         return True
 
     def _write(self) -> None:

@@ -19,6 +19,9 @@ _known_names: set[str] = set()
 _MOST_KNOWN_NAMES: Final = 1000
 
 
+Buffer = bytes | bytearray
+
+
 class Arrival(NamedTuple):
     """The control line of a message for us, and where its parts are in the buffer."""
 
@@ -59,7 +62,7 @@ def publish_command(subject: str, payload: bytes, reply: str, headers: Mapping[s
     return Command(b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject.encode(), reply.encode(), *sizes, block, payload), size)
 
 
-def read_arrival(buffer: bytearray, at: int) -> Arrival | None:
+def read_arrival(buffer: Buffer, at: int) -> Arrival | None:
     """Read the MSG or HMSG that begins at `at`; None if something else does, or if it has not all come.
 
     Raises:
