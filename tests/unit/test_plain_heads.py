@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.plain_heads import PlainHead, read_head
+from services.runtime.plain_heads import PlainHead, read_head, read_response_head
 
 POST = b"POST /v1/query HTTP/1.1\r\n"
 HOST = b"host: x\r\n"
+OK = b"HTTP/1.1 200 OK\r\n"
+TWO = b"content-length: 2\r\n"
 
 
 def test_a_plain_head_is_read() -> None:
@@ -70,18 +72,43 @@ def test_what_is_not_plain_is_left_to_others(block: bytes) -> None:
     assert read_head(block) is None
 
 
-class _Heard:
-    """What llhttp, the parser of Node and uvicorn, makes of a request."""
+def test_a_plain_response_is_read() -> None:
+    head = read_response_head(b"HTTP/1.1 404 Not  Found\r\nContent-Length: 12\r\nx-y: a\r\nX-Y:b\r\n\r\n")
+    assert head is not None
+    assert (head.status, head.body_bytes) == (404, 12)
+    assert head.headers == {"content-length": "12", "x-y": "a, b"}
 
-    def __init__(self, data: bytes) -> None:
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        OK + b"x: y\r\n\r\n",
+        OK + TWO + TWO + b"\r\n",
+        OK + TWO + b"transfer-encoding: chunked\r\n\r\n",
+        OK + TWO + b"connection: close\r\n\r\n",
+        OK + TWO + b"upgrade: websocket\r\n\r\n",
+        OK + TWO + b" folded\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\n" + TWO + b"\r\n",
+        b"HTTP/1.1 100 Continue\r\n" + TWO + b"\r\n",
+        b"HTTP/1.1 204 No Content\r\n" + TWO + b"\r\n",
+        b"HTTP/1.1 304 Not Modified\r\n" + TWO + b"\r\n",
+        b"HTTP/1.1 2000 OK\r\n" + TWO + b"\r\n",
+        b"HTTP/1.1 200\r\n" + TWO + b"\r\n",
+        b"\r\n" + OK + TWO + b"\r\n",
+    ],
+)
+def test_what_is_no_plain_response_is_left_to_others(block: bytes) -> None:
+    assert read_response_head(block) is None
+
+
+class _Heard:
+    """What llhttp, the parser of Node and uvicorn, makes of a message."""
+
+    def __init__(self) -> None:
         self.url = b""
         self.headers: list[tuple[bytes, bytes]] = []
         self.body = b""
         self.is_whole = False
-        self._parser = httptools.HttpRequestParser(self)
-        self._parser.feed_data(data)
-        self.method = self._parser.get_method().decode()
-        self.stays = self._parser.should_keep_alive()
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -116,8 +143,36 @@ def test_what_is_plain_is_the_same_for_llhttp(start: bytes, lines: list[tuple[by
     if head is None:
         return
     body = b"{}}"[: head.body_bytes] + b"x" * max(0, head.body_bytes - 3)
-    heard = _Heard(block + body)
+    heard = _Heard()
+    parser = httptools.HttpRequestParser(heard)
+    parser.feed_data(block + body)
     assert heard.is_whole
-    assert heard.stays
-    assert (heard.method, heard.url) == (head.method, head.path.encode() + (b"?" + head.query if head.query else b""))
+    assert parser.should_keep_alive()
+    assert parser.get_method().decode() == head.method
+    assert heard.url == head.path.encode() + (b"?" + head.query if head.query else b"")
     assert (heard.headers, heard.body) == (head.headers, body)
+
+
+@given(
+    start=st.sampled_from(
+        [OK, b"HTTP/1.1 599 \r\n", b"HTTP/1.1 200 \x7f\r\n", b"HTTP/1.1  200 OK\r\n", b"HTTP/1.1 200 OK\n"]
+    ),
+    lines=st.lists(_LINES, max_size=4),
+)
+def test_a_plain_response_is_the_same_for_llhttp(start: bytes, lines: list[tuple[bytes, ...]]) -> None:
+    block = start + b"".join(b"".join(line) for line in lines) + b"\r\n"
+    head = read_response_head(block)
+    if head is None:
+        return
+    body = b"x" * head.body_bytes
+    heard = _Heard()
+    parser = httptools.HttpResponseParser(heard)
+    parser.feed_data(block + body)
+    assert heard.is_whole
+    assert parser.should_keep_alive()
+    assert parser.get_status_code() == head.status
+    joined: dict[str, str] = {}
+    for name, value in heard.headers:
+        key, text = name.decode(), value.decode("latin-1")
+        joined[key] = f"{joined[key]}, {text}" if key in joined else text
+    assert (joined, heard.body) == (head.headers, body)

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from yarl import URL
@@ -24,6 +25,7 @@ _HEADERS: Final = {
 
 _IN_ANY_CASE: Final = {"accept-encoding": "identity"}
 """Whoever's headers say otherwise: we read no compressed bodies."""
+_HEADS_REMEMBERED: Final = 256
 
 
 class Client:
@@ -35,6 +37,7 @@ class Client:
         self._pool = pool
         self._headers = {"host": url.host_port_subcomponent or "", **_HEADERS, **_of_user(url), **configured}
         self._tokens = tokens
+        self._head = lru_cache(maxsize=_HEADS_REMEMBERED)(self._write_head)
 
     async def send(
         self,
@@ -63,11 +66,11 @@ class Client:
         """
         path = (url or self.url).raw_path_qs
         if self._tokens is None:
-            return await self._ask(_request(method, path, {**self._headers, **headers, **_IN_ANY_CASE}, data), exchange)
+            return await self._ask(self._request(method, path, headers, data), exchange)
         for _ in range(2):
             token = await self._tokens.token()
-            authorized = {**self._headers, **headers, **_IN_ANY_CASE, "authorization": f"Bearer {token}"}
-            response = await self._ask(_request(method, path, authorized, data), exchange)
+            authorized = {**headers, "authorization": f"Bearer {token}"}
+            response = await self._ask(self._request(method, path, authorized, data), exchange)
             if response.status != 401:
                 return response
             with response:
@@ -75,6 +78,22 @@ class Client:
             if exchange is not None:
                 exchange.was_sent = False
         raise NoWorkerError
+
+    def _request(self, method: str, path: str, headers: Mapping[str, str], data: bytes) -> bytes:
+        """Return the bytes of a request. Raises HttpError: a header would not be what it is taken for."""
+        head = self._head(method, path, tuple(headers.items()))
+        if data or method == "POST":
+            return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(data), data)
+        return head + b"\r\n"
+
+    def _write_head(self, method: str, path: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+        """Return what a request begins with; most have the same headers as one before them."""
+        told = {**self._headers, **dict(headers), **_IN_ANY_CASE}
+        lines = [f"{method} {path} HTTP/1.1", *[f"{name}: {value}" for name, value in told.items()], ""]
+        head = "\r\n".join(lines)
+        if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1:
+            raise HttpError
+        return head.encode()
 
     async def _ask(self, request: bytes, exchange: Exchange | None) -> Response:
         def note() -> None:
@@ -104,19 +123,3 @@ def _of_user(url: URL) -> Mapping[str, str]:
     if url.user is None:
         return {}
     return {"authorization": "Basic " + base64.b64encode(f"{url.user}:{url.password or ''}".encode()).decode()}
-
-
-def _request(method: str, path: str, headers: Mapping[str, str], data: bytes) -> bytes:
-    """Return the bytes of a request.
-
-    Raises:
-        HttpError: a header would not be what it is taken for.
-    """
-    lines = [f"{method} {path} HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()]]
-    if data or method == "POST":
-        lines.append(f"content-length: {len(data)}")
-    lines += ("", "")
-    head = "\r\n".join(lines)
-    if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1:
-        raise HttpError
-    return head.encode() + data

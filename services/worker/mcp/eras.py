@@ -28,6 +28,13 @@ _CLIENT_CAPABILITIES: Final[Mapping[str, Any]] = {
     "roots": {},
 }
 """What a server may ask for by `input_required`: all that a caller's continuation can carry."""
+_VERSION: Final[Mapping[str, Any]] = {_RESERVED + "protocolVersion": MODERN_VERSION}
+_OURS: Final[Mapping[str, Any]] = {
+    _RESERVED + "clientInfo": CLIENT_INFO,
+    _RESERVED + "clientCapabilities": _CLIENT_CAPABILITIES,
+    **_VERSION,
+}
+"""What every request says in the modern form, as far as its caller does not say it."""
 
 
 class Caller(Protocol):
@@ -84,13 +91,9 @@ class ModernEra:
 
     def meta(self, callers: Mapping[str, Any], progress_token: int | None) -> Mapping[str, Any]:
         """See `Era.meta`."""
-        meta = {
-            _RESERVED + "clientInfo": CLIENT_INFO,
-            _RESERVED + "clientCapabilities": _CLIENT_CAPABILITIES,
-            **callers,
-            _RESERVED + "protocolVersion": MODERN_VERSION,
-        }
-        return _with_token(meta, progress_token)
+        if not callers and progress_token is None:
+            return _OURS
+        return _with_token({**_OURS, **callers, **_VERSION}, progress_token)
 
     def headers(self) -> dict[str, str]:
         """See `Era.headers`."""

@@ -6,13 +6,14 @@ no proxies, no compressed bodies. Source: RFC 9112; messages are taken apart by 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Self, cast
 
 import httptools
 
 from services.runtime.gathered_writes import GatheringTransport
+from services.runtime.plain_heads import END, read_response_head
 
 _MOST_BODILESS_BYTES: Final = 2**16
 """Of what comes without any of a body: a head, or trailers, that never end."""
@@ -30,7 +31,7 @@ class HttpError(Exception):
 class Response:
     """The answer to one request; as a context it ends with it: what has not been read by then is not wanted."""
 
-    def __init__(self, connection: "HttpConnection", status: int, headers: dict[str, str]) -> None:
+    def __init__(self, connection: "HttpConnection", status: int, headers: Mapping[str, str]) -> None:
         self._connection = connection
         self._parts: deque[bytes] = deque()
         self._unread_bytes = 0
@@ -121,6 +122,8 @@ class HttpConnection(asyncio.Protocol):
         self._response: Response | None = None
         self._headers: dict[str, str] = {}
         self._body_bytes = 0
+        self._is_parsing = False
+        """Whether some of the response has come, and was left to the parser."""
         self._bodiless_bytes = 0
         """Since there was something of a body."""
         self._is_reading = True
@@ -148,7 +151,7 @@ class HttpConnection(asyncio.Protocol):
             raise HttpError
         asked: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._asked = asked
-        self._response, self._headers = None, {}
+        self._response, self._headers, self._is_parsing = None, {}, False
         self._body_bytes = self._bodiless_bytes = 0
         self._transport.write(request)
         on_sent()
@@ -191,6 +194,9 @@ class HttpConnection(asyncio.Protocol):
         if self._asked is None:
             self.abort()  # nobody has asked for anything
             return
+        if not self._is_parsing and self._take_whole(data):
+            return
+        self._is_parsing = True
         body_bytes = self._body_bytes
         try:
             self._parser.feed_data(data)
@@ -262,6 +268,21 @@ class HttpConnection(asyncio.Protocol):
             self._on_free(self)
         else:
             self.close()
+
+    def _take_whole(self, data: bytes) -> bool:
+        """Take a response that is plain and has come in one piece, as most do; False: it is left to the parser."""
+        body_at = data.find(END, 0, _MOST_BODILESS_BYTES) + len(END)
+        head = None if body_at < len(END) else read_response_head(data[:body_at])
+        if head is None or len(data) != body_at + head.body_bytes:
+            return False
+        asked, self._asked = self._asked, None
+        if asked is not None and not asked.done():
+            response = Response(self, head.status, head.headers)
+            response.take(data[body_at:])
+            response.end()
+            asked.set_result(response)
+        self._on_free(self)
+        return True
 
     def _ends_with_connection(self, response: Response) -> bool:
         """Whether the body is as long as the connection lives. Source: RFC 9112, section 6.3."""
