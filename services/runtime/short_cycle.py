@@ -1,6 +1,7 @@
 """uvicorn's cycle of a request and its answer, in which head and body of a small answer are written in one step."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Final, cast
 
 from starlette.types import Message
@@ -9,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 _LARGEST_BYTES: Final = 64 * 1024
 """Of a body; whoever writes more must find out whether the caller keeps up."""
 _CLOSE: Final = (b"connection", b"close")
+_BLOCKS_REMEMBERED: Final = 64
 
 
 class ShortCycle(RequestResponseCycle):
@@ -44,21 +46,29 @@ class ShortCycle(RequestResponseCycle):
         """Write a whole answer if it need not wait for its caller; else return False, and write nothing."""
         if len(body) > _LARGEST_BYTES or self.flow.write_paused or self.disconnected:
             return False
-        keeps_alive = self.keep_alive and _CLOSE not in headers
-        lines = [b"%b: %b\r\n" % header for header in (*self.default_headers, *headers)]
-        if not self.keep_alive and _CLOSE not in headers:
-            lines.append(b"connection: close\r\n")
-        block = b"".join(lines)
-        is_sound = block.count(b"\r") == block.count(b"\n") == len(lines) and b"\0" not in block
-        if not is_sound or (b"content-length", b"%d" % len(body)) not in headers:
+        length = (b"content-length", b"%d" % len(body))
+        others = [header for header in headers if header != length]
+        keeps_alive = self.keep_alive and _CLOSE not in others
+        if not keeps_alive and _CLOSE not in others:
+            others.append(_CLOSE)
+        block = _block((*self.default_headers, *others))
+        if block is None or length not in headers:
             return False
         self.response_started = self.response_complete = True
-        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], block, body))
+        self.transport.write(b"%bcontent-length: %b\r\n%b\r\n%b" % (STATUS_LINE[status], length[1], block, body))
         self.message_event.set()
         if not keeps_alive:
             self.transport.close()
         self.on_response()
         return True
+
+
+@lru_cache(maxsize=_BLOCKS_REMEMBERED)
+def _block(headers: tuple[tuple[bytes, bytes], ...]) -> bytes | None:
+    """Return the lines of these headers; most answers of one second have the same. None: they would be others."""
+    block = b"".join([b"%b: %b\r\n" % header for header in headers])
+    is_sound = block.count(b"\r") == block.count(b"\n") == len(headers) and b"\0" not in block
+    return block if is_sound else None
 
 
 def _announces_body(start: Message) -> bool:
