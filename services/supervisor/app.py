@@ -131,7 +131,7 @@ class _Run:
         self._crew = crew
         for embedded in self._carriers.embedded:
             self._folder.write(embedded.config_path.name, embedded.config)
-            start = self.launcher.carrier(embedded.name, embedded.command)
+            start = self.launcher.carrier(embedded)
             self._needed[embedded.name] = self._add(embedded.name, start, Stage.CARRIERS)
         # Health first: it listens for a second before it is ready. Then workers, before those that look for them.
         self._start_service(self._plan.health)

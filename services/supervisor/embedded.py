@@ -2,8 +2,10 @@
 
 import importlib.metadata
 import json
+import os
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +25,16 @@ class Embedded:
     url: str
     config_path: Path
     config: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Of its environment."""
+
+
+def nats_variables() -> Mapping[str, str]:
+    """Return what makes NATS use half of the processors at most.
+
+    With all of them it takes a quarter more of their time per message, for threads that wake each other.
+    """
+    return {"GOMAXPROCS": str(max(1, len(os.sched_getaffinity(0)) // 2))}
 
 
 def embedded_nats(folder: Path, port: int) -> Embedded:
@@ -43,6 +55,7 @@ def embedded_nats(folder: Path, port: int) -> Embedded:
             f"max_payload: {_MAX_PAYLOAD_BYTES}\n"
             f"authorization {{ user: busbar, password: {json.dumps(password)} }}\n"
         ),
+        variables=nats_variables(),
     )
 
 

@@ -8,6 +8,7 @@ from services.runtime.config.connections import Connection
 from services.runtime.lifecycle import new_instance_id
 from services.runtime.processes import child_environment
 from services.supervisor.children import Child, StartChild, guarded_child
+from services.supervisor.embedded import Embedded
 from services.supervisor.environments import service_environment
 from services.supervisor.nursery import Birth, Nursery
 from services.supervisor.plan import Service
@@ -53,9 +54,11 @@ class Launcher:
 
         return start
 
-    def carrier(self, name: str, command: tuple[str, ...]) -> StartChild:
+    def carrier(self, embedded: Embedded) -> StartChild:
         """Return what starts our own NATS or Valkey."""
-        return lambda: guarded_child(command, log_path=self._folder.logs / f"{name}.log")
+        environment = child_environment(embedded.variables)
+        log_path = self._folder.logs / f"{embedded.name}.log"
+        return lambda: guarded_child(embedded.command, environment=environment, log_path=log_path)
 
     def server(self, name: str, connection: Connection) -> StartChild:
         """Return what starts the MCP server `name`."""

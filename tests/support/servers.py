@@ -6,12 +6,13 @@ import secrets
 import signal
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 
+from services.supervisor.embedded import nats_variables
 from tests.support.image_process import ImageProcess, images_are_wanted
 from tests.support.ports import free_port
 from tests.support.processes import ProcessDiedError, RunningProcess
@@ -24,6 +25,9 @@ _PORT_TRIES = 5
 
 class LocalServer(ABC):
     """A server process on 127.0.0.1; its port and folder stay the same over restarts."""
+
+    _variables: Mapping[str, str] = {}
+    """Of its environment."""
 
     def __init__(self, folder: Path) -> None:
         """Take a private `folder` for configuration, data and output; `start()` starts it."""
@@ -103,7 +107,7 @@ class LocalServer(ABC):
             self._process.end()  # of a container, its remains
         if images_are_wanted():
             return ImageProcess(argv, folder=self._folder)
-        return RunningProcess(argv, folder=self._folder, env={})
+        return RunningProcess(argv, folder=self._folder, env=dict(self._variables))
 
     def _write(self, name: str, text: str) -> Path:
         path = self._folder / name
@@ -134,6 +138,8 @@ class LocalServer(ABC):
 
 class NatsServer(LocalServer):
     """A NATS server with one user and a random password."""
+
+    _variables = nats_variables()
 
     def __init__(self, folder: Path, *, max_payload: int = 8 * _MIB, config: str = "", password: str = "") -> None:
         """Prepare a server.
