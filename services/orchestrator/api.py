@@ -14,10 +14,10 @@ from bus_schemas.errors import OF_ADMIN, ErrorCode
 from bus_schemas.queries import Answer
 from bus_schemas.workers import Definition
 from services.orchestrator.admission import Admission
+from services.orchestrator.catalogue import Kind
 from services.orchestrator.context import Context
 from services.orchestrator.intake import RequestHeaders, check_is_json, read_json_body, refused
 from services.orchestrator.lists import (
-    Kind,
     Lists,
     PromptPage,
     ResourcePage,

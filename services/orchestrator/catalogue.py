@@ -1,10 +1,10 @@
 """What live workers offer, by server and version: derived from the fleet, in memory, anew only when it changed."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from bus_schemas.digests import definition_digest
 from bus_schemas.queries import Query
@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 _NEVER = (-1, -1)
 _Key = tuple[int, str | None]
+
+Kind = Literal["tool", "resource", "prompt"]
+"""What is listed."""
 
 RolloutOf = Callable[[str], Mapping[str, float]]
 """Gives the weights that rollouts have set for a server, by version; none where there never was a rollout."""
@@ -79,6 +82,7 @@ class Offer:
         self.accepted = accepted
         self.quarantined = quarantined(accepted, catalogue.tools) | quarantined_elsewhere
         """Tools whose definitions are not accepted: for callers there are no such tools."""
+        self._said: dict[Kind, Mapping[str, Sequence[str]]] = {}
 
     @cached_property
     def tools(self) -> Mapping[str, Tool]:
@@ -92,6 +96,26 @@ class Offer:
     @cached_property
     def resources(self) -> Mapping[str, Definition]:
         return {str(resource.get("uri")): resource for resource in self.catalogue.resources}
+
+    def defined(self, kind: Kind) -> Mapping[str, Definition]:
+        """Return the definitions of one kind, by name or URI."""
+        match kind:
+            case "tool":
+                return self._tool_definitions
+            case "resource":
+                return self.resources
+            case "prompt":
+                return self.prompts
+
+    def said(self, kind: Kind) -> Mapping[str, Sequence[str]]:
+        """Return what the definitions of one kind say of themselves, casefolded; by name or URI."""
+        if kind not in self._said:
+            self._said[kind] = {key: _said(definition) for key, definition in self.defined(kind).items()}
+        return self._said[kind]
+
+    @cached_property
+    def _tool_definitions(self) -> Mapping[str, Definition]:
+        return {name: tool.definition for name, tool in self.tools.items()}
 
     def offers(self, query: Query) -> bool:
         """Whether the query's tool, prompt or resource is listed."""
@@ -252,6 +276,11 @@ class CatalogueView:
             offer = Offer(catalogue, accepted)
         used[key] = offer
         return offer
+
+
+def _said(definition: Definition) -> Sequence[str]:
+    said = (definition.get(key) for key in ("name", "title", "description", "uri"))
+    return [str(words).casefold() for words in said if words]
 
 
 def _offering(servers: Mapping[str, LiveServer], query: Query) -> Iterator[str]:

@@ -1,19 +1,17 @@
 """What there is, from the catalogue in memory: as much of it as the caller may use."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from bus_schemas.errors import FieldError
 from bus_schemas.workers import Definition
-from services.orchestrator.catalogue import CatalogueView, Offer
+from services.orchestrator.catalogue import CatalogueView, Kind
 from services.runtime.auth.principals import Principal
 from services.runtime.config.policy import Policy
 from services.runtime.errors import ForbiddenError, InvalidRequestError, NoWorkerError, ServerNotFoundError
-
-Kind = Literal["tool", "resource", "prompt"]
 
 
 class Selection(BaseModel):
@@ -115,13 +113,10 @@ class Lists:
         Raises:
             InvalidRequestError: the cursor is not one of ours.
         """
-        text = (wanted.q or "").casefold()
         page: list[tuple[str, str, Definition]] = []
         last = ("", "")
         after = _decode_cursor(wanted.cursor)
-        for name, version, key, definition in self._definitions(kind, principal, wanted.server, after):
-            if not _mentions(definition, text):
-                continue
+        for name, version, key, definition in self._definitions(kind, principal, wanted, after):
             if len(page) == wanted.limit:
                 return page, _encode_cursor(*last)
             page.append((name, version, definition))
@@ -169,35 +164,22 @@ class Lists:
         )
 
     def _definitions(
-        self, kind: Kind, principal: Principal, server: str | None, after: tuple[str, str]
+        self, kind: Kind, principal: Principal, wanted: Selection, after: tuple[str, str]
     ) -> Iterator[tuple[str, str, str, Definition]]:
         """Yield server, version, name or URI, and definition of what comes after `after`, by server and name."""
+        text = (wanted.q or "").casefold()
         servers = self._catalogue.servers()
         for name in sorted(servers):
-            if server not in (None, name) or name < after[0]:
+            if wanted.server not in (None, name) or name < after[0]:
                 continue
             listed = servers[name].listed
-            definitions = _defined(kind, listed.offer)
-            for key in sorted(principal.usable(name, definitions)):
+            definitions = listed.offer.defined(kind)
+            keys: Iterable[str] = definitions
+            if text:
+                keys = [key for key, said in listed.offer.said(kind).items() if any(text in words for words in said)]
+            for key in sorted(principal.usable(name, keys)):
                 if (name, key) > after:
                     yield name, listed.version, key, definitions[key]
-
-
-def _defined(kind: Kind, offer: Offer) -> Mapping[str, Definition]:
-    match kind:
-        case "tool":
-            return {key: tool.definition for key, tool in offer.tools.items()}
-        case "resource":
-            return offer.resources
-        case "prompt":
-            return offer.prompts
-
-
-def _mentions(definition: Definition, text: str) -> bool:
-    if not text:
-        return True
-    said = (definition.get(key) for key in ("name", "title", "description", "uri"))
-    return any(text in str(words).casefold() for words in said if words)
 
 
 def _encode_cursor(server: str, key: str) -> str:
