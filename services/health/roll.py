@@ -42,11 +42,11 @@ async def open_roll(bus: Bus, inbox: Inbox, life: Lifecycle) -> AsyncIterator[Fl
     """
     fleet = Fleet(bus, inbox)
 
-    async def take(message: BusMessage) -> None:
+    def take(message: BusMessage) -> None:
         message.data = without_catalogue(message.data)
-        await fleet.take_event(message)
+        fleet.take_event(message)
 
-    subscription = await bus.subscribe(subjects.WORKER_EVENTS, take)
+    subscription = await bus.receive(subjects.WORKER_EVENTS, take)
     if await _is_anybody_there(inbox):
         await asyncio.sleep(HEARD_ALL_AFTER_S)
     life.start(fleet.watch_silence(), name="fleet-silence")

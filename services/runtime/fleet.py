@@ -135,7 +135,7 @@ class Fleet:
             for listener in self._silence_listeners:
                 listener(report)
 
-    async def take_event(self, message: BusMessage) -> None:
+    def take_event(self, message: BusMessage) -> None:
         """Enter one event of a worker into the table."""
         try:
             event = decode_worker_event(message.data)
@@ -223,7 +223,7 @@ def _was_away(old: Report, new: Report) -> bool:
 async def open_fleet(bus: Bus, inbox: Inbox, life: Lifecycle) -> AsyncIterator[Fleet]:
     """Follow the workers' events; the table holds whoever is there when this returns."""
     fleet = Fleet(bus, inbox)
-    subscription = await bus.subscribe(subjects.WORKER_EVENTS, fleet.take_event)
+    subscription = await bus.receive(subjects.WORKER_EVENTS, fleet.take_event)
     bus.repeat_after_reconnects(fleet.take_census, name="fleet-census")
     await fleet.take_census()
     life.start(fleet.watch_silence(), name="fleet-silence")

@@ -51,7 +51,7 @@ class Watched(NamedTuple):
             await self.take_bytes(subject or subjects.worker_event(event.server, event.instance), event.encode())
 
     async def take_bytes(self, subject: str, data: bytes) -> None:
-        await self.fleet.take_event(BusMessage(_client=self.side.bus._client, subject=subject, data=data))
+        self.fleet.take_event(BusMessage(_client=self.side.bus._client, subject=subject, data=data))
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass as `watch_silence` sees it."""

@@ -88,4 +88,4 @@ class AnnouncedFleet:
 
     async def _say(self, event: WorkerEvent) -> None:
         subject = subjects.worker_event(event.server, event.instance)
-        await self.fleet.take_event(BusMessage(cast("Any", None), subject=subject, data=event.encode()))
+        self.fleet.take_event(BusMessage(cast("Any", None), subject=subject, data=event.encode()))
