@@ -7,8 +7,9 @@ A large result comes in chunks on the bulk inbox instead (`inboxes.bulk_inbox`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, NamedTuple, Self
 
 from bus_schemas import envelope
 from bus_schemas.envelope import Kind, Message
@@ -20,11 +21,11 @@ Headers = dict[str, str]
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 """MCP's, and RFC 5424's."""
 
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _KNOWN_CODES = {code.value: code for code in ErrorCode}
 
 
-@dataclass(frozen=True, slots=True)
-class CallHeaders:
+class CallHeaders(NamedTuple):
     """What travels beside a call."""
 
     request_id: str
@@ -36,7 +37,7 @@ class CallHeaders:
     tracestate: str | None = None
     session_lost: bool = False
     """The worker that held the caller's own session is gone."""
-    forwarded: Mapping[str, str] = field(default_factory=dict, repr=False)
+    forwarded: Mapping[str, str] = _NONE
     """The caller's headers that the server's configuration names; names in lower case."""
     wants_progress: bool = False
     """Whether the sender takes replies of `Kind.PROGRESS`."""
@@ -44,6 +45,9 @@ class CallHeaders:
     """The least of `LOG_LEVELS` of which it takes replies of `Kind.LOG`; None: it takes none."""
     client_capabilities: str | None = None
     """JSON, `ClientCapabilities` of MCP: the sender takes replies of `Kind.ASK` for these; None: it takes none."""
+
+    def __repr__(self) -> str:
+        return f"CallHeaders({self.request_id})"  # not the caller's headers
 
     def encode(self) -> Headers:
         headers = {
@@ -95,8 +99,7 @@ class CallHeaders:
             raise ValueError(f"a call without the header {error.args[0]}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class ResultHeaders:
+class ResultHeaders(NamedTuple):
     """What travels beside a result."""
 
     instance: str

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
@@ -49,7 +48,7 @@ _MAYBE_EXECUTED: dict[ErrorCode, type[QueryError]] = {
 
 
 class Call(msgspec.Struct, frozen=True, eq=False):
-    """One attempt at a query. A struct, since one with so many fields is made in a quarter of a dataclass's time."""
+    """One attempt at a query."""
 
     server: str
     version: str
@@ -102,8 +101,7 @@ class UnheardError(DeadlineExceededError):
     """Time ran out while no worker was heard that holds the call: nothing is known of the server."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """The MCP server's result, byte for byte, who gave it, and where the time went."""
 
     result: bytes
@@ -112,8 +110,7 @@ class Outcome:
     queue_us: int
 
 
-@dataclass(slots=True, eq=False)
-class _Flight:
+class _Flight(msgspec.Struct, eq=False):
     """A call that has been sent and not been answered."""
 
     call: Call

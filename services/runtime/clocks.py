@@ -1,5 +1,6 @@
 """How long a message was on its way, although the sender's clock is not ours."""
 
+import math
 from collections.abc import Callable
 
 _ALLOWANCE_S = 30.0
@@ -18,8 +19,7 @@ class SenderClock:
     """
 
     def __init__(self) -> None:
-        self._smallest: float | None = None
-        self._smallest_before: float | None = None
+        self._smallest = self._smallest_before = math.inf
         self._window_began = 0.0
         self._longest_delay_s = 0.0
         self._longest_delay_before_s = 0.0
@@ -32,7 +32,8 @@ class SenderClock:
     @property
     def offset_s(self) -> float:
         """By how much our clock is before the sender's, and the fastest journey; 0 before the first message."""
-        return min(self._known(), default=0.0)
+        smallest = min(self._smallest_before, self._smallest)
+        return 0.0 if smallest == math.inf else smallest
 
     @property
     def longest_delay_s(self) -> float:
@@ -48,18 +49,15 @@ class SenderClock:
         """
         age = now - sent_at
         if now - self._window_began > _WINDOW_S:
-            self._smallest_before, self._smallest = self._smallest, None
+            self._smallest_before, self._smallest = self._smallest, math.inf
             self._longest_delay_before_s, self._longest_delay_s = self._longest_delay_s, 0.0
             self._window_began = now
-        known = self._known()
-        self._smallest = age if self._smallest is None else min(self._smallest, age)
         # With nothing to compare with, an age within the allowance is taken for an offset of the clocks.
-        delay_s = max(0.0, age - min(known) if known else age - _ALLOWANCE_S)
+        smallest = min(self._smallest_before, self._smallest)
+        delay_s = max(0.0, age - (_ALLOWANCE_S if smallest == math.inf else smallest))
+        self._smallest = min(self._smallest, age)
         self._longest_delay_s = max(self._longest_delay_s, delay_s)
         return delay_s
-
-    def _known(self) -> list[float]:
-        return [smallest for smallest in (self._smallest_before, self._smallest) if smallest is not None]
 
 
 class SenderClocks:

@@ -5,8 +5,9 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
+
+import msgspec
 
 from bus_schemas import subjects
 from bus_schemas.calls import CallHeaders, CancelCall
@@ -28,8 +29,7 @@ _ACCEPT_AFTER_S = 0.1
 """A call that takes longer is acknowledged, so that its orchestrator knows who holds it if we die."""
 
 
-@dataclass(slots=True, eq=False)
-class _Flight:
+class _Flight(msgspec.Struct, eq=False):
     """A call that this worker holds."""
 
     headers: CallHeaders
@@ -37,7 +37,7 @@ class _Flight:
     deadline: float
     taken_at: float
     is_accepted: bool = False
-    task: asyncio.Task[None] = field(init=False)
+    task: asyncio.Task[None] | None = None
 
 
 class CallConsumer:
@@ -103,10 +103,11 @@ class CallConsumer:
         What is left then is cancelled, and answered as a call whose outcome is unknown.
         """
         if self._flights:
-            await self._finish_flights([flight.task for flight in self._flights.values()], longest_s)
+            await self._finish_flights(longest_s)
         await self._replies.settle()
 
-    async def _finish_flights(self, tasks: list[asyncio.Task[None]], longest_s: float) -> None:
+    async def _finish_flights(self, longest_s: float) -> None:
+        tasks = [task for flight in self._flights.values() if (task := flight.task) is not None]
         latest = max(flight.deadline for flight in self._flights.values())
         patience_s = min(longest_s, latest - time.monotonic() + 1)
         _, late = await asyncio.wait(tasks, timeout=max(0.0, patience_s))
@@ -123,7 +124,7 @@ class CallConsumer:
         except ValueError:
             return
         flight = self._flights.get((cancel.request_id, cancel.attempt))
-        if flight is not None:
+        if flight is not None and flight.task is not None:
             flight.task.cancel()
 
     def take_answer(self, order: AnswerAsked) -> None:
@@ -169,9 +170,9 @@ class CallConsumer:
         key = headers.request_id, headers.attempt
         self._flights[key] = flight
         self._held.set()
-        flight.task = asyncio.get_running_loop().create_task(self._answer(flight, message.data))
+        flight.task = task = asyncio.get_running_loop().create_task(self._answer(flight, message.data))
         # Not in the task: one that is cancelled before its first step never runs.
-        flight.task.add_done_callback(lambda _: self._flights.pop(key, None))
+        task.add_done_callback(lambda _: self._flights.pop(key, None))
 
     async def _answer(self, flight: _Flight, body: bytes) -> None:
         began_ns = time.perf_counter_ns()

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 
 from bus_schemas.calls import CallHeaders
+from bus_schemas.envelope import TRACEPARENT, TRACESTATE
 from services.runtime.errors import DeadlinePassedError, InternalError, OverloadedError
 from services.runtime.tracing import Span, TraceContext
 from services.worker.call_metrics import CallMetrics
@@ -45,8 +45,7 @@ class _Request(msgspec.Struct):
     meta: dict[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(msgspec.Struct, frozen=True):
     """The MCP server's result, byte for byte, and where the time went."""
 
     result: bytes
@@ -147,4 +146,7 @@ class Execution:
 
 def _told(trace: TraceContext) -> dict[str, str]:
     """The trace context as the server finds it in its `_meta`."""
-    return {name: value for name, value in trace._asdict().items() if value is not None}
+    if trace.traceparent is None:
+        return {}
+    told = {TRACEPARENT: trace.traceparent}
+    return told if trace.tracestate is None else {**told, TRACESTATE: trace.tracestate}

@@ -10,8 +10,10 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
 from itertools import count
+
+import msgspec
+from msgspec.structs import replace
 
 from bus_schemas.calls import Headers
 from services.runtime.bus import Bus, BusAwayError, BusMessage
@@ -24,8 +26,7 @@ _KEPT_S = 1.0
 """How long a reply may come back after it went out; the 503 comes within milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True, eq=False):
     """A reply, and the moment (of time.monotonic()) until which somebody waits for it."""
 
     bus: Bus

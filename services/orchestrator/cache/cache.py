@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from bus_schemas.queries import CacheMode, CacheUse
 from services.orchestrator.cache.entry import Generations
@@ -31,8 +32,7 @@ _LONGEST_POLL_S: Final = 0.1
 Ask = Callable[[], Awaitable[Outcome]]
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True, eq=False):
     """What is asked, of which version, by whom."""
 
     read: ReadQuery
