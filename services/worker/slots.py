@@ -73,19 +73,19 @@ class Slots:
         return durations[len(durations) // 10] if len(durations) >= _FEWEST else 0.0
 
     def hold(self, deadline: float) -> AbstractAsyncContextManager[None]:
-        """Hold a slot while the context lasts; entering it raises as `take`."""
-        return _Held(self, deadline)
+        """Hold a slot while the context lasts.
 
-    async def take(self, deadline: float) -> float:
-        """Take a slot, which `give_back` gives back; return the moment of the clock.
-
-        Raises:
+        Raises, when it is entered:
             OverloadedError: at once, when the line is full, when the wait would leave too little of the time until
                 `deadline` (a moment of the clock), or when there is no room for a result; else when so little is left
                 that a call could not end by then, and that the refusal still reaches the caller and is not taken
                 for a call that may have run.
             NoWorkerError: when the wait would be, or has become, one for a server that is away.
         """
+        return _Held(self, deadline)
+
+    async def _take(self, deadline: float) -> float:
+        """Take a slot, which `_give_back` gives back; return the moment of the clock."""
         if not self._has_room():
             raise OverloadedError
         if self._in_use < self._count:
@@ -97,7 +97,7 @@ class Slots:
             raise OverloadedError
         return self._clock()
 
-    def give_back(self, taken_at: float) -> None:
+    def _give_back(self, taken_at: float) -> None:
         """Give back a slot that was taken at this moment."""
         self._note(self._clock() - taken_at)
         self._hand_over()
@@ -159,9 +159,9 @@ class _Held:
         self._deadline = deadline
 
     async def __aenter__(self) -> None:
-        self._taken_at = await self._slots.take(self._deadline)
+        self._taken_at = await self._slots._take(self._deadline)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._slots.give_back(self._taken_at)
+        self._slots._give_back(self._taken_at)

@@ -30,9 +30,10 @@ import psutil
 from bus_schemas import subjects
 from bus_schemas.workers import Catalogue, WorkerHeartbeat, WorkerJoined, WorkerState
 from services.health.state import Known, WorkerFinding, report_health
-from tests.bench.health_answers import Span, asked, milliseconds, pauses, table_row
+from tests.bench.health_answers import asked, milliseconds, table_row
 from tests.support.fleet import ledger_server, python_server
 from tests.support.load_process import load_process
+from tests.support.pauses import Span, pauses
 from tests.support.ports import free_port
 from tests.support.processes import REPOSITORY, python_process, running, wait_ready
 from tests.support.records import LoadSummary

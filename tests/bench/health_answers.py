@@ -1,31 +1,24 @@
 """Asks for /health/mcp from a process of its own, and tells apart what the service and what the machine took.
 
-With `--url` it asks, and prints when each answer was asked for and when it had come; without, it watches for pauses.
+As a program it asks, and prints when each answer was asked for and when it had come.
 """
 
 import argparse
 import contextlib
 import http.client
 import json
-import os
 import statistics
-import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
 from tests.support.account import percentile
+from tests.support.pauses import Span
 from tests.support.processes import ProcessDiedError, python_process
 
 P99_MS: Final = 20.0
 LONGEST_MS: Final = 100.0
-_PAUSE_S: Final = 0.02
 _LONGEST_RUN_S: Final = 600.0
-
-Span = tuple[float, float]
-"""From when to when, in seconds of the monotonic clock, which all processes share."""
 
 
 def table_row(name: str, answers: list[Span], pauses: list[Span]) -> tuple[str, bool]:
@@ -69,40 +62,10 @@ async def asked(url: str, *, requests: int, rate_per_s: float = 0.0) -> list[Spa
         return [(began, ended) for began, ended in json.loads(process.stdout())]
 
 
-@asynccontextmanager
-async def pauses() -> AsyncIterator[Callable[[], list[Span]]]:
-    """Watch for pauses of the machine; yields what tells those so far."""
-    async with python_process("tests.bench.health_answers") as watching:
-        yield lambda: [
-            (float(began), float(ended)) for began, ended in (line.split() for line in watching.stdout().splitlines())
-        ]
-
-
-def watch_pauses() -> None:
-    """Print when the machine stands still, for ever."""
-    with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    for cpu in os.sched_getaffinity(0):
-        threading.Thread(target=_sleep_on, args=[cpu]).start()
-
-
-def _sleep_on(cpu: int) -> None:
-    os.sched_setaffinity(0, [cpu])
-    while True:
-        began = time.monotonic()
-        time.sleep(0.002)
-        ended = time.monotonic()
-        if ended - began > _PAUSE_S:
-            print(began, ended, flush=True)
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", help="of a health service")
+    parser.add_argument("--url", required=True, help="of a health service")
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=0.0, help="a second; 0: one after another")
     options = parser.parse_args()
-    if options.url:
-        print(json.dumps(ask(options.url, requests=options.requests, rate_per_s=options.rate)))
-    else:
-        watch_pauses()
+    print(json.dumps(ask(options.url, requests=options.requests, rate_per_s=options.rate)))

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from tests.bench.health_answers import Span
 from tests.chaos.load import Stream
 from tests.support.account import GRACE_S, Account, account, percentile
+from tests.support.pauses import Span
 from tests.support.records import LedgerLine, RecordLine, Sent, Told, read_ledger, read_record
 
 

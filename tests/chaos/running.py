@@ -9,11 +9,11 @@ from pathlib import Path
 
 import anyio
 
-from tests.bench.health_answers import pauses
 from tests.chaos.fault import SHORT_RATE, Fault, Scene, promises
 from tests.chaos.findings import Findings, read_findings
 from tests.chaos.ground import Ground, Plan, open_ground
 from tests.chaos.load_process import load_process
+from tests.support.pauses import pauses
 
 PATIENCE_SHORT = 5.0
 """By how much a short run may miss the goals of speed: it may share its machine."""
