@@ -21,7 +21,7 @@ Headers = dict[str, str]
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 """MCP's, and RFC 5424's."""
 
-_NONE: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _KNOWN_CODES = {code.value: code for code in ErrorCode}
 
 
@@ -37,7 +37,7 @@ class CallHeaders(NamedTuple):
     tracestate: str | None = None
     session_lost: bool = False
     """The worker that held the caller's own session is gone."""
-    forwarded: Mapping[str, str] = _NONE
+    forwarded: Mapping[str, str] = _NO_HEADERS
     """The caller's headers that the server's configuration names; names in lower case."""
     wants_progress: bool = False
     """Whether the sender takes replies of `Kind.PROGRESS`."""

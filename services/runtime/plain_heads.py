@@ -7,6 +7,7 @@ parser of the whole of HTTP then decides what it is, and nothing that it refuses
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 END: Final = b"\r\n\r\n"
@@ -18,7 +19,7 @@ _REQUEST: Final = re.compile(
 _RESPONSE: Final = re.compile(rb"HTTP/1\.1 (?P<status>[2-5][0-9]{2}) [\t\x20-\x7e\x80-\xff]*\r\n" + _HEADERS)
 _HEADER: Final = re.compile(rb"([^:]+):[ \t]*([^\r]*?)[ \t]*\r\n")
 _LENGTH: Final = re.compile(rb"[0-9]{1,9}")
-_NOT_PLAIN: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+_NOT_PLAIN: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection"})
 _UNSAID: Final = -1
 _BODILESS: Final = frozenset({204, 304})
 _RESPONSES_REMEMBERED: Final = 64
@@ -75,7 +76,7 @@ def read_response_head(block: bytes) -> PlainResponseHead | None:
     for name, value in named:
         key, text = name.decode(), value.decode("latin-1")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
-    return PlainResponseHead(status, headers, body_bytes)
+    return PlainResponseHead(status, MappingProxyType(headers), body_bytes)
 
 
 def _named(lines: bytes) -> list[tuple[bytes, bytes]]:

@@ -103,11 +103,6 @@ def is_loopback_only(listening: Iterable[str]) -> bool:
 
 def was_forwarded(header_names: Iterable[str]) -> bool:
     """Return whether one of the headers is of those that proxies add."""
-    return _was_forwarded(tuple(header_names))
-
-
-@lru_cache
-def _was_forwarded(header_names: tuple[str, ...]) -> bool:
     for name in header_names:
         lowered = name.lower()
         if lowered in _FORWARDING_HEADERS or lowered.startswith("x-forwarded"):

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 Take = Callable[[Msg], None]
 _LARGE_BYTES: Final = 64 * 1024
-"""More than this waits for nothing."""
+"""What begins with more than this waits for nothing else."""
 
 
 class HardenedClient(Client):
@@ -36,8 +36,8 @@ class HardenedClient(Client):
         """Begin without a connection."""
         super().__init__()
         self._takes: dict[int, Take] = {}
-        self._ps = parser = ShortParser(self, self._deliver)
-        self._transport = EagerTransport(parser.take)
+        self._ps = self._parser = ShortParser(self, self._deliver)
+        self._transport = EagerTransport(self._take)
         self._write_is_due = False
         self._pace = WritePace()
 
@@ -51,6 +51,10 @@ class HardenedClient(Client):
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         self._takes.pop(sid, None)
         super()._remove_sub(sid, max_msgs)
+
+    def _take(self, data: bytes) -> int:
+        """Take messages at the head of what has come; of a connection that is given up, nothing is read any more."""
+        return self._parser.take(data) if self.is_connected else 0
 
     def _deliver(self, arrival: Arrival, buffer: Buffer) -> bool:
         """Hand over a message whose subscription takes it at once."""
@@ -94,7 +98,8 @@ class HardenedClient(Client):
     def publish_at_once(self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None) -> bool:
         """Publish: what comes in one turn of the event loop, or in the time that `WritePace` gives it, is one write.
 
-        The stock client checks each part with a regular expression, and wakes a task that writes.
+        The stock client checks each part with a regular expression, and wakes a task that writes. What was published
+        in the moment before the connection is lost may go out once there is another; its deadline travels with it.
 
         Returns:
             False: nothing was published; it would have to wait, or something is wrong with the message.
@@ -115,9 +120,9 @@ class HardenedClient(Client):
         wait_s = self._pace.wait_s(time.monotonic())
         if not self._write_is_due:
             self._write_is_due = True
+            if self._pending_data_size > _LARGE_BYTES:
+                wait_s = 0.0
             asyncio.get_running_loop().call_later(wait_s, self._write)
-        elif self._pending_data_size > _LARGE_BYTES:
-            self._write()
         return True
 
     def _write(self) -> None:

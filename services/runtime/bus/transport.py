@@ -45,8 +45,9 @@ class EagerTransport(TcpTransport):
         leave = reader.feed_data
 
         def feed(data: Any) -> None:
-            # What waits in the reader comes first.
-            taken = 0 if reader._buffer else self._take(data)  # type: ignore[attr-defined]
+            # What waits in the reader comes first; and what comes on a connection that another one follows is nobody's.
+            is_next = reader is self._io_reader and not reader._buffer  # type: ignore[attr-defined]
+            taken = self._take(data) if is_next else 0
             if taken < len(data):
                 leave(data[taken:])
 

@@ -20,6 +20,7 @@ _MOST_KNOWN_NAMES: Final = 1000
 
 
 Buffer = bytes | bytearray
+"""What has come from the server."""
 
 
 class Arrival(NamedTuple):

@@ -3,7 +3,6 @@
 import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from yarl import URL
@@ -21,11 +20,8 @@ _HEADERS: Final = {
     "content-type": "application/json",
     "user-agent": "busbar",
 }
-
-
 _IN_ANY_CASE: Final = {"accept-encoding": "identity"}
 """Whoever's headers say otherwise: we read no compressed bodies."""
-_HEADS_REMEMBERED: Final = 256
 
 
 class Client:
@@ -35,9 +31,10 @@ class Client:
         """Send through `pool`, with the `configured` headers; `tokens` if the server wants one."""
         self.url = url
         self._pool = pool
-        self._headers = {"host": url.host_port_subcomponent or "", **_HEADERS, **_of_user(url), **configured}
+        host = url.host_port_subcomponent or ""
+        self._headers = {"host": host, **_HEADERS, **_of_user(url), **configured, **_IN_ANY_CASE}
+        self._lines = _lines(self._headers)
         self._tokens = tokens
-        self._head = lru_cache(maxsize=_HEADS_REMEMBERED)(self._write_head)
 
     async def send(
         self,
@@ -81,19 +78,18 @@ class Client:
 
     def _request(self, method: str, path: str, headers: Mapping[str, str], data: bytes) -> bytes:
         """Return the bytes of a request. Raises HttpError: a header would not be what it is taken for."""
-        head = self._head(method, path, tuple(headers.items()))
+        lines = [f"{method} {path} HTTP/1.1\r\n"]
+        if self._headers.keys().isdisjoint(headers):
+            lines += self._lines
+            lines += _lines(headers)
+        else:
+            lines += _lines({**self._headers, **headers, **_IN_ANY_CASE})
         if data or method == "POST":
-            return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(data), data)
-        return head + b"\r\n"
-
-    def _write_head(self, method: str, path: str, headers: tuple[tuple[str, str], ...]) -> bytes:
-        """Return what a request begins with; most have the same headers as one before them."""
-        told = {**self._headers, **dict(headers), **_IN_ANY_CASE}
-        lines = [f"{method} {path} HTTP/1.1", *[f"{name}: {value}" for name, value in told.items()], ""]
-        head = "\r\n".join(lines)
-        if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1:
+            lines.append(f"content-length: {len(data)}\r\n")
+        head = "".join(lines)
+        if head.count("\n") != len(lines) or head.count("\r") != len(lines):
             raise HttpError
-        return head.encode()
+        return f"{head}\r\n".encode() + data
 
     async def _ask(self, request: bytes, exchange: Exchange | None) -> Response:
         def note() -> None:
@@ -123,3 +119,7 @@ def _of_user(url: URL) -> Mapping[str, str]:
     if url.user is None:
         return {}
     return {"authorization": "Basic " + base64.b64encode(f"{url.user}:{url.password or ''}".encode()).decode()}
+
+
+def _lines(headers: Mapping[str, str]) -> list[str]:
+    return [f"{name}: {value}\r\n" for name, value in headers.items()]

@@ -232,7 +232,7 @@ class HttpConnection(asyncio.Protocol):
         """Called by the parser."""
         if self._response is not None:
             return  # a trailer
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1").rstrip(" \t")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
@@ -278,7 +278,8 @@ class HttpConnection(asyncio.Protocol):
         asked, self._asked = self._asked, None
         if asked is not None and not asked.done():
             response = Response(self, head.status, head.headers)
-            response.take(data[body_at:])
+            if head.body_bytes:
+                response.take(data[body_at:])
             response.end()
             asked.set_result(response)
         self._on_free(self)
