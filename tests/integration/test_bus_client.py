@@ -288,3 +288,14 @@ async def test_a_flush_without_a_connection_keeps_what_waits_to_be_sent() -> Non
                 await client.flush(timeout=0.1)  # type: ignore[arg-type]
             await server.restart()
             assert (await subscription.next_msg(timeout=5)).data == b"buffered by the bare client"
+
+
+async def test_nothing_is_taken_of_a_connection_that_is_given_up() -> None:
+    client = HardenedClient()
+    taken: list[bytes] = []
+    client.take_at_once(1, lambda message: taken.append(message.data))
+    message = b"MSG a 1 2\r\nhi\r\n"
+    assert client._take(message) == 0
+    client._status = Client.CONNECTED
+    assert client._take(message + b"MSG a") == len(message)
+    assert taken == [b"hi"]
