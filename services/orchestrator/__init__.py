@@ -2,6 +2,7 @@
 
 settings    what can be set
 app         builds everything, in the order in which it opens
+query_route  HTTP: POST /v1/query on its short way → api
 api         HTTP: POST /v1/query → query
 protected_resource  HTTP: where access tokens come from; told in every 401
 bus_api     NATS: mcp.v1.query → query
@@ -22,6 +23,7 @@ reading     a body's bytes → a query, or what is wrong with it
 limits      a key's rate and its calls at once
 admission   queries at once, in all and for one server, and bytes held: what is beyond is refused
 writing     an HTTP answer counts as held until its caller has taken it
+hanging_up  whether an HTTP caller is still there while its request is worked on
 flow_metrics  what is in flight, held and sent again
 routing     which servers may answer, in which order (pure)
 catalogue   what live workers offer, by server and version

@@ -16,6 +16,7 @@ from bus_schemas.workers import Definition
 from services.orchestrator.admission import Admission
 from services.orchestrator.catalogue import Kind
 from services.orchestrator.context import Context
+from services.orchestrator.hanging_up import HangUp
 from services.orchestrator.intake import RequestHeaders, check_is_json, read_json_body, refused
 from services.orchestrator.lists import (
     Lists,
@@ -39,8 +40,6 @@ router = APIRouter(prefix="/v1")
 
 T = TypeVar("T")
 
-_WATCHED_AFTER_S = 0.05
-"""Of a query: most are answered by then, and need no task that waits for their caller to hang up."""
 _EVERYWHERE = (
     ErrorCode.UNAUTHORIZED,
     ErrorCode.FORBIDDEN,
@@ -161,25 +160,14 @@ async def _while_connected(receive: Receive, answering: Coroutine[Any, Any, Repl
     """Return the answer, or stop working on it when the caller hangs up: None."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101
-    hung_up: asyncio.Future[Any] | None = None
-
-    def watch() -> None:
-        nonlocal hung_up
-        hung_up = asyncio.ensure_future(receive())
-        hung_up.add_done_callback(lambda ended: None if ended.cancelled() else task.cancel())
-
-    beginning = asyncio.get_running_loop().call_later(_WATCHED_AFTER_S, watch)
-    try:
-        return await answering
-    except asyncio.CancelledError:
-        if hung_up is None or not hung_up.done():
-            raise
-        task.uncancel()
-        return None
-    finally:
-        beginning.cancel()
-        if hung_up is not None:
-            hung_up.cancel()
+    with HangUp(receive, task.cancel) as hang_up:
+        try:
+            return await answering
+        except asyncio.CancelledError:
+            if not hang_up.has_happened:
+                raise
+            task.uncancel()
+            return None
 
 
 @router.get("/servers", tags=["catalogue"], summary="Servers and their versions", **_page_of(ServerList))

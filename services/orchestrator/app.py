@@ -29,7 +29,7 @@ from services.orchestrator.flushes import obeying_flushes
 from services.orchestrator.idempotency.ledger import open_ledger
 from services.orchestrator.limits import Limits
 from services.orchestrator.lists import Lists
-from services.orchestrator.mcp.api import router as mcp_router
+from services.orchestrator.mcp.api import add_mcp
 from services.orchestrator.mcp.metrics import FrontMetrics
 from services.orchestrator.mcp.opening import open_front
 from services.orchestrator.metrics import QueryMetrics
@@ -204,7 +204,8 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> QueryRoute:
 
 
 def _add_routes(app: FastAPI, rules: TokenRules | None) -> None:
-    for router in (query_router, tools_router, mcp_router):
+    add_mcp(app)
+    for router in (query_router, tools_router):
         app.include_router(router)
     if rules is not None:
         app.include_router(metadata_routes(rules))

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Never
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 
 from bus_schemas.errors import FieldError
 from services.orchestrator.context import Context
@@ -17,9 +17,6 @@ from services.runtime.auth.principals import Principal
 from services.runtime.errors import ForbiddenError, InvalidRequestError, QueryError, ServerNotFoundError
 from services.runtime.ids import new_id
 
-router = APIRouter(include_in_schema=False)
-"""Not in the OpenAPI document: what is said here is JSON-RPC."""
-
 
 @dataclass(frozen=True, slots=True)
 class McpState:
@@ -31,14 +28,18 @@ class McpState:
     directory: Directory
 
 
-@router.api_route("/mcp", methods=["GET", "POST"])
 async def ask_fleet(request: Request) -> Response:
     return await _ask(request, None)
 
 
-@router.api_route("/servers/{server}/mcp", methods=["GET", "POST"])
-async def ask_server(request: Request, server: str) -> Response:
-    return await _ask(request, server)
+async def ask_server(request: Request) -> Response:
+    return await _ask(request, request.path_params["server"])
+
+
+def add_mcp(app: FastAPI) -> None:
+    """Add the routes, which are none of FastAPI's: it has nothing to check or to describe where JSON-RPC is said."""
+    app.add_route("/mcp", ask_fleet, methods=["GET", "POST"], include_in_schema=False)
+    app.add_route("/servers/{server}/mcp", ask_server, methods=["GET", "POST"], include_in_schema=False)
 
 
 async def _ask(request: Request, server: str | None) -> Response:

@@ -4,14 +4,15 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from services.orchestrator.admission import Admission
+from services.orchestrator.hanging_up import HangUp
 from services.orchestrator.mcp.events import PING, PING_S, RAW_EVENT_HEADERS, event, send_part
-from services.orchestrator.writing import HeldResponse, until_hung_up, write_in_pieces
+from services.orchestrator.writing import HeldResponse, write_in_pieces
 
 _MOST_UNSAID: Final = 256
 """Messages that a caller has not taken yet; of more the oldest are dropped."""
@@ -51,28 +52,27 @@ class Conversation(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answering = asyncio.ensure_future(self._answering(self._say))
-        hanging_up = asyncio.ensure_future(until_hung_up(receive))
-        tasks = (answering, hanging_up)
-        for task in tasks:
-            task.add_done_callback(lambda _: self._news.set())
-        try:
-            await self._has_news(PING_S if self._takes_events else None)
-            if hanging_up.done():
-                return
-            if answering.done() and not self._unsaid:
-                answered = answering.result()
-                headers = {"content-type": "application/json", **answered.headers}
-                await HeldResponse(answered.message, answered.status, headers, self._admission)(scope, receive, send)
-            else:
-                await self._stream(answering, hanging_up, send)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        answering.add_done_callback(lambda _: self._news.set())
+        with HangUp(receive, self._news.set) as hang_up:
+            try:
+                await self._has_news(PING_S if self._takes_events else None)
+                if hang_up.has_happened:
+                    return
+                if answering.done() and not self._unsaid:
+                    answered = answering.result()
+                    headers = {"content-type": "application/json", **answered.headers}
+                    reply = HeldResponse(answered.message, answered.status, headers, self._admission)
+                    await reply(scope, receive, send)
+                else:
+                    await self._stream(answering, hang_up, send)
+            finally:
+                if not answering.done():
+                    answering.cancel()
+                    await asyncio.gather(answering, return_exceptions=True)
 
-    async def _stream(self, answering: asyncio.Future[Answered], hanging_up: asyncio.Future[Any], send: Send) -> None:
+    async def _stream(self, answering: asyncio.Future[Answered], hang_up: HangUp, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": RAW_EVENT_HEADERS})
-        while not hanging_up.done():
+        while not hang_up.has_happened:
             while self._unsaid:
                 await send_part(send, event(self._unsaid.popleft()))
             if answering.done():
