@@ -66,7 +66,7 @@ class Conversation(Response):
                 else:
                     await self._stream(answering, hang_up, send)
             finally:
-                if not answering.done():
+                if hang_up.has_happened or not answering.done():
                     answering.cancel()
                     await asyncio.gather(answering, return_exceptions=True)
 
