@@ -21,7 +21,8 @@ _HEADER: Final = re.compile(rb"([^:]+):[ \t]*([^\r]*?)[ \t]*\r\n")
 _LENGTH: Final = re.compile(rb"[0-9]{1,9}")
 _NOT_PLAIN: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection"})
 _UNSAID: Final = -1
-_BODILESS: Final = frozenset({204, 304})
+BODILESS: Final = frozenset({204, 304})
+"""Statuses of responses that have no body, whatever their headers say."""
 _RESPONSES_REMEMBERED: Final = 64
 
 
@@ -66,7 +67,7 @@ def read_head(block: bytes) -> PlainHead | None:
 def read_response_head(block: bytes) -> PlainResponseHead | None:
     """Return the response that `block` is the head of; None: it is not a plain one, or does not say how long it is."""
     response = _RESPONSE.fullmatch(block)
-    if response is None or (status := int(response["status"])) in _BODILESS:
+    if response is None or (status := int(response["status"])) in BODILESS:
         return None
     named = _named(response["headers"])
     body_bytes = _body_bytes(named)

@@ -70,17 +70,21 @@ async def test_what_cannot_be_taken_does_not_end_the_reading(
     assert "a message could not be taken" in caplog.text
 
 
-async def test_what_is_published_in_one_turn_goes_out_in_one_write(
-    nats: NatsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    writes: list[int] = []
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many messages each write had, of all clients."""
+    noted: list[int] = []
     write = HardenedClient._write
 
     def noting(client: HardenedClient) -> None:
-        writes.append(len(client._pending))
+        noted.append(len(client._pending))
         write(client)
 
     monkeypatch.setattr(HardenedClient, "_write", noting)
+    return noted
+
+
+async def test_what_is_published_in_one_turn_goes_out_in_one_write(nats: NatsServer, writes: list[int]) -> None:
     heard: list[BusMessage] = []
     with anyio.fail_after(10):
         async with connected(nats.url) as (bus, *_):
@@ -93,20 +97,13 @@ async def test_what_is_published_in_one_turn_goes_out_in_one_write(
 
 @pytest.mark.parametrize(("turn_s", "writes_of_100"), [(0.0, range(1, 60)), (0.002, range(100, 101))])
 async def test_many_messages_of_many_turns_share_writes_and_few_do_not(
-    nats: NatsServer, monkeypatch: pytest.MonkeyPatch, turn_s: float, writes_of_100: range
+    nats: NatsServer, writes: list[int], turn_s: float, writes_of_100: range
 ) -> None:
-    writes: list[int] = []
-    write = HardenedClient._write
-
-    def noting(client: HardenedClient) -> None:
-        writes.append(len(client._pending))
-        write(client)
-
     heard: list[bytes] = []
     with anyio.fail_after(10):
         async with connected(nats.url) as (bus, *_), connected(nats.url) as (other, *_):
             await bus.receive("turns", lambda message: heard.append(message.data))
-            monkeypatch.setattr(HardenedClient, "_write", noting)
+            writes.clear()
             for number in range(100):
                 await other.publish("turns", b"%d" % number)
                 await asyncio.sleep(turn_s)

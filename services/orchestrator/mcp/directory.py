@@ -173,7 +173,7 @@ def _index_of(servers: Mapping[str, LiveServer]) -> _Index:
 def _definitions(offer: Offer, kind: Kind) -> Mapping[str, Definition]:
     match kind:
         case "tools":
-            return {key: tool.definition for key, tool in offer.tools.items()}
+            return offer.defined("tool")
         case "resources":
             return offer.resources
         case "resourceTemplates":

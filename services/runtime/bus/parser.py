@@ -36,12 +36,12 @@ class ShortParser(Parser):
         """Take what came from the server; of much that came at once, let others have their turn in between."""
         if self.state == AWAITING_CONTROL_LINE:
             self.buf += data
-            delivered = _AT_ONCE
-            while delivered == _AT_ONCE:
+            while True:
                 delivered, length = self._deliver_whole_messages(self.buf)
                 del self.buf[:length]
-                if delivered == _AT_ONCE:
-                    await asyncio.sleep(0)
+                if delivered < _AT_ONCE:
+                    break
+                await asyncio.sleep(0)
             if not self.buf:
                 return
             data = b""

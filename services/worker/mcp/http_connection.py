@@ -13,7 +13,7 @@ from typing import Final, Self, cast
 import httptools
 
 from services.runtime.gathered_writes import GatheringTransport
-from services.runtime.plain_heads import END, read_response_head
+from services.runtime.plain_heads import BODILESS, END, read_response_head
 
 _MOST_BODILESS_BYTES: Final = 2**16
 """Of what comes without any of a body: a head, or trailers, that never end."""
@@ -21,7 +21,6 @@ _MOST_UNREAD_BYTES: Final = 2**18
 """Of a body that comes faster than it is read; then the server has to wait."""
 _REST_S: Final = 1.0
 """How long the rest of a response that nobody wants may take; most streams of events end right after their answer."""
-_BODILESS: Final = frozenset({204, 304})
 
 
 class HttpError(Exception):
@@ -288,7 +287,7 @@ class HttpConnection(asyncio.Protocol):
     def _ends_with_connection(self, response: Response) -> bool:
         """Whether the body is as long as the connection lives. Source: RFC 9112, section 6.3."""
         is_chunked = "chunked" in response.headers.get("transfer-encoding", "").lower()
-        return not is_chunked and "content-length" not in response.headers and response.status not in _BODILESS
+        return not is_chunked and "content-length" not in response.headers and response.status not in BODILESS
 
     def _stop_dropping(self) -> None:
         if self._dropping is not None:
