@@ -11,6 +11,7 @@ from services.runtime.config.errors import ConfigError
 from services.runtime.listening import PortInUseError
 from services.runtime.logs import configure_logs
 from services.runtime.memory import return_large_blocks
+from services.runtime.scheduling import prefer_batches
 from services.runtime.settings import CommonSettings, SettingsError, read_settings
 
 SettingsT = TypeVar("SettingsT", bound=CommonSettings)
@@ -23,6 +24,7 @@ def run_process(
 ) -> int:
     """Read the settings, and run `live` on uvloop with the service's log; return the exit status."""
     return_large_blocks()
+    prefer_batches()
     try:
         settings = read_settings(settings_class)
         configure_logs(service, settings.log_level)

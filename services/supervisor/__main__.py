@@ -6,6 +6,7 @@ import sys
 from services.runtime.auth.keys import KeysFileError
 from services.runtime.config.errors import ConfigError
 from services.runtime.logs import configure_logs
+from services.runtime.scheduling import prefer_batches
 from services.runtime.settings import SettingsError, read_settings
 from services.supervisor.app import live
 from services.supervisor.errors import UpError
@@ -14,6 +15,7 @@ from services.supervisor.settings import SupervisorSettings
 
 def main() -> int:
     """Return the exit status: 0 drained, 1 failed, 2 a setting is not valid."""
+    prefer_batches()
     try:
         settings = read_settings(SupervisorSettings)
     except SettingsError as error:

@@ -107,7 +107,8 @@ class LocalServer(ABC):
             self._process.end()  # of a container, its remains
         if images_are_wanted():
             return ImageProcess(argv, folder=self._folder)
-        return RunningProcess(argv, folder=self._folder, env=dict(self._variables))
+        as_in_up = ["chrt", "--batch", "0", *argv]  # see services/runtime/scheduling.py
+        return RunningProcess(as_in_up, folder=self._folder, env=dict(self._variables))
 
     def _write(self, name: str, text: str) -> Path:
         path = self._folder / name
