@@ -22,6 +22,7 @@ LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert"
 """MCP's, and RFC 5424's."""
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_RESULT: Final = Kind.RESULT.value
 _KNOWN_CODES = {code.value: code for code in ErrorCode}
 
 
@@ -108,7 +109,7 @@ class ResultHeaders(NamedTuple):
 
     def encode(self) -> Headers:
         return {
-            envelope.KIND: Kind.RESULT.value,
+            envelope.KIND: _RESULT,
             envelope.INSTANCE: self.instance,
             envelope.UPSTREAM_US: str(self.upstream_us),
             envelope.QUEUE_US: str(self.queue_us),

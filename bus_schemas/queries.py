@@ -73,7 +73,7 @@ class Query(BaseModel):
 
     @model_validator(mode="after")
     def _asks_for_one_thing(self) -> Self:
-        if sum(target is not None for target in (self.tool, self.resource, self.prompt)) != 1:
+        if (self.tool is not None) + (self.resource is not None) + (self.prompt is not None) != 1:
             raise PydanticCustomError("oneOf", "exactly one of tool, resource and prompt")
         if self.resource is not None and self.arguments:
             raise PydanticCustomError("not", "a resource takes no arguments")

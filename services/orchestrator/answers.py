@@ -109,7 +109,7 @@ class Answers:
                         course.span.child("attempt", server=version.server, version=version.version) as span,
                     ):
                         course.attempts += 1
-                        span.note(attempt=course.attempts, cache=course.cache.value)
+                        span.note(attempt=course.attempts, cache=course.cache)
                         attempt = Call(
                             server=version.server,
                             version=version.version,

@@ -162,11 +162,17 @@ def _versions(live: LiveServer, query: Query) -> tuple[Mapping[str, float], Sequ
     Raises:
         ToolNotFoundError, PromptNotFoundError: no version with weight offers it.
     """
-    weights = live.weights if len(live.versions) > 1 else dict.fromkeys(live.versions, 100.0)
-    offering = {version: one for version, one in live.versions.items() if one.offer.offers(query)}
-    if query.resource is not None and not offering.keys() & weights.keys():
-        offering = dict(live.versions)
-    weighted = {version: weights[version] for version in offering if version in weights}
+    others: list[LiveVersion] = []
+    if len(live.versions) == 1:
+        (only,) = live.versions.values()
+        weighted = {only.version: 100.0} if query.resource is not None or only.offer.offers(query) else {}
+    else:
+        weights = live.weights
+        offering = {version: one for version, one in live.versions.items() if one.offer.offers(query)}
+        if query.resource is not None and not offering.keys() & weights.keys():
+            offering = dict(live.versions)
+        weighted = {version: weights[version] for version in offering if version in weights}
+        others = [offering[version] for version in offering if version not in weights]
     if not weighted:
         raise PromptNotFoundError if query.prompt is not None else ToolNotFoundError
-    return weighted, [offering[version] for version in offering if version not in weights]
+    return weighted, others

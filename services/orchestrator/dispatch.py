@@ -13,6 +13,7 @@ from bus_schemas.envelope import Kind
 from bus_schemas.errors import ErrorCode
 from bus_schemas.workers import WorkerState
 from services.orchestrator.admission import Admission, Hold
+from services.orchestrator.tool_errors import is_tool_error
 from services.runtime.bus import Bus, BusAwayError, BusMessage, Exchange, Inbox
 from services.runtime.bus.chunks import Assembly, DamagedError
 from services.runtime.bus.connection import MessageTooLargeError
@@ -108,6 +109,8 @@ class Outcome(msgspec.Struct, frozen=True):
     instance: str
     upstream_us: int
     queue_us: int
+    says_error: bool = False
+    """Whether the result has `isError`, as that of a tool whose call failed; such a one is never kept."""
 
 
 class _Flight(msgspec.Struct, eq=False):
@@ -283,7 +286,7 @@ def _read(flight: _Flight, assembly: Assembly, reply: BusMessage) -> Outcome | N
 
 
 def _finished(told: ResultHeaders, result: bytes) -> Outcome:
-    return Outcome(result, told.instance, told.upstream_us, told.queue_us)
+    return Outcome(result, told.instance, told.upstream_us, told.queue_us, is_tool_error(result))
 
 
 def _error(told: ErrorHeaders, mcp_error: bytes) -> QueryError:

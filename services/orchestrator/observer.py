@@ -55,7 +55,7 @@ class Observer:
             self._log.refused(request_id, elapsed_s=elapsed_s, code=code)
 
     def _end_span(self, course: Course, server: str, name: str | None, error_type: str | None) -> None:
-        course.span.note(server=server, cache=course.cache.value, attempts=course.attempts)
+        course.span.note(server=server, cache=course.cache, attempts=course.attempts)
         if name is not None:
             course.span.note(tool=name)
         if error_type is not None:

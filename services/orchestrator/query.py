@@ -27,7 +27,6 @@ from services.orchestrator.recent import RecentHits
 from services.orchestrator.repeating import is_idempotent, is_lost
 from services.orchestrator.routing import candidates_among, candidates_for
 from services.orchestrator.taken_out import TakenOut
-from services.orchestrator.tool_errors import is_tool_error
 from services.runtime.auth.principals import Principal
 from services.runtime.config.policy import Policy
 from services.runtime.errors import (
@@ -242,7 +241,7 @@ class QueryService:
             outcome = replace(outcome, upstream_us=0, queue_us=0)  # another query's, which may have begun long before
         total_s = time.monotonic() - context.received_at
         self._observer.answered(outcome, total_s)
-        has_tool_error = read.query.tool is not None and is_tool_error(outcome.result)
+        has_tool_error = read.query.tool is not None and outcome.says_error
         return live, outcome, TOOL_ERROR if has_tool_error else None, total_s
 
     async def _ask_or_stand_in(self, read: ReadQuery, context: Context, course: Course) -> tuple[LiveVersion, Outcome]:

@@ -13,7 +13,6 @@ from bus_schemas.queries import Query
 from bus_schemas.replicas import VersionCounts
 from services.orchestrator.catalogue import CatalogueView, LiveVersion
 from services.orchestrator.dispatch import Outcome
-from services.orchestrator.tool_errors import is_tool_error
 from services.runtime.errors import CircuitOpenError, NoWorkerError, QueryError
 from services.runtime.rollouts import RolloutWords
 
@@ -74,7 +73,7 @@ class VersionTallies:
                 self._count(tally, began_at, is_error=ERRORS[error.code].status >= 500)
                 raise
             else:
-                self._count(tally, began_at, is_error=query.tool is not None and is_tool_error(outcome.result))
+                self._count(tally, began_at, is_error=query.tool is not None and outcome.says_error)
                 return outcome
             finally:
                 del tally.in_flight[number]

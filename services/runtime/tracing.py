@@ -110,7 +110,7 @@ class NoTracer:
     """Traces nothing."""
 
     def span(self, name: str, trace: TraceContext, **attributes: Attribute) -> UnrecordedSpan:
-        return UnrecordedSpan(trace)
+        return NO_SPAN if trace is NO_TRACE else UnrecordedSpan(trace)
 
 
 NO_TRACER: Final = NoTracer()

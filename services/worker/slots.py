@@ -92,9 +92,9 @@ class Slots:
             self._in_use += 1
         else:
             await self._wait_in_line(deadline)
-        if not self._has_room():  # any more
-            self._hand_over()
-            raise OverloadedError
+            if not self._has_room():  # any more
+                self._hand_over()
+                raise OverloadedError
         return self._clock()
 
     def _give_back(self, taken_at: float) -> None:

@@ -35,6 +35,7 @@ from services.orchestrator.recent import RecentHits
 from services.orchestrator.repeating import Repeats
 from services.orchestrator.retry_budget import RetryBudget
 from services.orchestrator.taken_out import TakenOut
+from services.orchestrator.tool_errors import is_tool_error
 from services.runtime.auth.principals import ANONYMOUS, Principal
 from services.runtime.breakers import BreakerWords
 from services.runtime.config.policy import Policy, ServerPolicy, ToolPolicy
@@ -68,7 +69,7 @@ class Workers:
         self.calls.append(call)
         if (error := self.fate(call)) is not None:
             raise error
-        return Outcome(self.result, "i1", 1000, 10)
+        return Outcome(self.result, "i1", 1000, 10, is_tool_error(self.result))
 
     @property
     def asked(self) -> list[tuple[str, str]]:

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 TOOL = Query(server="a", tool="record")
 PROMPT = Query(server="a", prompt="describe")
 WELL = Outcome(b'{"content":[],"isError":false}', "i1", 1, 1)
-TOOL_ERROR = Outcome(b'{"content":[],"isError":true}', "i1", 1, 1)
+TOOL_ERROR = Outcome(b'{"content":[],"isError":true}', "i1", 1, 1, says_error=True)
 
 
 class Counted:

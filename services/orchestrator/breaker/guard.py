@@ -117,6 +117,8 @@ class Guard:
             if permit.is_probe:
                 self._words.end_wait(self.server, self.version)
             return
+        if verdict is Verdict.SUCCESS and not permit.is_probe and self._breaker.failure_count == 0:
+            return  # it has nothing to forget
         self._feed(verdict)
         if verdict is Verdict.FAILURE and permit.is_probe:
             while not self._breaker.opened:  # it may not be us who counted, and the package has no other way to open

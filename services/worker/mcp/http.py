@@ -206,6 +206,8 @@ async def _body(response: Response) -> bytes:
     """Read the body, and no more of it than can be a result."""
     if response.announced_bytes > _MAX_BODY_BYTES:
         raise ResultTooLargeError
+    if (whole := response.whole) is not None:
+        return whole
     parts: list[bytes] = []
     size = 0
     while part := await response.part():

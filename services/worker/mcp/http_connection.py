@@ -30,16 +30,20 @@ class HttpError(Exception):
 class Response:
     """The answer to one request; as a context it ends with it: what has not been read by then is not wanted."""
 
-    def __init__(self, connection: "HttpConnection", status: int, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, connection: "HttpConnection", status: int, headers: Mapping[str, str], whole: bytes | None = None
+    ) -> None:
         self._connection = connection
-        self._parts: deque[bytes] = deque()
+        self._parts: deque[bytes] = deque((whole,) if whole else ())
         self._unread_bytes = 0
-        self._is_whole = False
+        self._is_whole = whole is not None
         self._error: HttpError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self.status = status
         self.headers = headers
         """Names in lower case; the values of one that came several times are separated by commas."""
+        self.whole = whole
+        """The body, where all of it came at once; None: it is to be had in parts."""
 
     @property
     def content_type(self) -> str:
@@ -276,11 +280,7 @@ class HttpConnection(asyncio.Protocol):
             return False
         asked, self._asked = self._asked, None
         if asked is not None and not asked.done():
-            response = Response(self, head.status, head.headers)
-            if head.body_bytes:
-                response.take(data[body_at:])
-            response.end()
-            asked.set_result(response)
+            asked.set_result(Response(self, head.status, head.headers, data[body_at:]))
         self._on_free(self)
         return True
 
