@@ -2,7 +2,7 @@
 
 settings    what can be set
 app         builds everything, in the order in which it opens
-query_route  HTTP: POST /v1/query on its short way → api
+direct_routes  HTTP: POST /v1/query, /mcp and /servers/<server>/mcp on their short way → api, mcp/api
 api         HTTP: POST /v1/query → query
 protected_resource  HTTP: where access tokens come from; told in every 401
 bus_api     NATS: mcp.v1.query → query

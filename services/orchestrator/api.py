@@ -1,8 +1,7 @@
 """HTTP: POST /v1/query → query; GET /v1/servers, tools, resources, prompts → lists."""
 
-import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -16,7 +15,7 @@ from bus_schemas.workers import Definition
 from services.orchestrator.admission import Admission
 from services.orchestrator.catalogue import Kind
 from services.orchestrator.context import Context
-from services.orchestrator.hanging_up import HangUp
+from services.orchestrator.hanging_up import while_connected
 from services.orchestrator.intake import RequestHeaders, check_is_json, read_json_body, refused
 from services.orchestrator.lists import (
     Lists,
@@ -116,7 +115,7 @@ async def ask(
             body = query_of(await read_json_body(receive, headers, hold))
             context = _context(request_id, principal, received_at, headers)
             with admission.query():
-                reply = await _while_connected(receive, state.queries.answer(body, context))
+                reply = await while_connected(receive, state.queries.answer(body, context))
     except QueryError as error:
         return refused(state, error, request_id, received_at)
     if reply is None:
@@ -154,20 +153,6 @@ def _context(request_id: str, principal: Principal, received_at: float, headers:
 
 def _response(reply: Reply, admission: Admission) -> Response:
     return HeldResponse(reply.body, reply.status, {"content-type": reply.content_type, **reply.headers}, admission)
-
-
-async def _while_connected(receive: Receive, answering: Coroutine[Any, Any, Reply]) -> Reply | None:
-    """Return the answer, or stop working on it when the caller hangs up: None."""
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101
-    with HangUp(receive, task.cancel) as hang_up:
-        try:
-            return await answering
-        except asyncio.CancelledError:
-            if not hang_up.has_happened:
-                raise
-            task.uncancel()
-            return None
 
 
 @router.get("/servers", tags=["catalogue"], summary="Servers and their versions", **_page_of(ServerList))

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from bus_schemas.inboxes import bulk_instance
 from services.orchestrator.admission import Admission
 from services.orchestrator.answers import Answers
-from services.orchestrator.api import router as query_router
+from services.orchestrator.api import router as direct_routesr
 from services.orchestrator.attempts import Attempts
 from services.orchestrator.breaker.board import Board
 from services.orchestrator.breaker.events import sharing_breakers
@@ -23,6 +23,7 @@ from services.orchestrator.cache.shelf import Shelf
 from services.orchestrator.cache.store import CacheStore
 from services.orchestrator.catalogue import CatalogueView
 from services.orchestrator.continuations import Continuations
+from services.orchestrator.direct_routes import DirectRoutes
 from services.orchestrator.dispatch import Dispatcher
 from services.orchestrator.flow_metrics import FlowMetrics
 from services.orchestrator.flushes import obeying_flushes
@@ -41,7 +42,6 @@ from services.orchestrator.protected_resource import Challenges, metadata_routes
 from services.orchestrator.quarantine import QuarantineMetrics
 from services.orchestrator.query import QueryService
 from services.orchestrator.query_log import open_query_log
-from services.orchestrator.query_route import QueryRoute
 from services.orchestrator.recent import RecentHits
 from services.orchestrator.repeating import Repeats
 from services.orchestrator.retry_budget import RetryBudget
@@ -79,7 +79,7 @@ the answer is the server's own result, unchanged. Errors are application/problem
 """
 
 
-def create_app(settings: OrchestratorSettings, life: Lifecycle) -> QueryRoute:
+def create_app(settings: OrchestratorSettings, life: Lifecycle) -> DirectRoutes:
     """Return the orchestrator's app; nothing is opened before its lifespan."""
     config = config_path(settings.config)
     policy = LivePolicy.of_start(load_policy(config))
@@ -200,12 +200,12 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> QueryRoute:
         description=_DESCRIPTION,
     )
     _add_routes(app, rules)
-    return QueryRoute(app, names=settings.names, life=life, rules=rules)
+    return DirectRoutes(app, names=settings.names, life=life, rules=rules)
 
 
 def _add_routes(app: FastAPI, rules: TokenRules | None) -> None:
     add_mcp(app)
-    for router in (query_router, tools_router):
+    for router in (direct_routesr, tools_router):
         app.include_router(router)
     if rules is not None:
         app.include_router(metadata_routes(rules))

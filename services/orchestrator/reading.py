@@ -1,6 +1,5 @@
 """A body's bytes → a query, or what is wrong with it. Arguments keep their own bytes."""
 
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final
 
@@ -25,8 +24,7 @@ class _RawParts(msgspec.Struct):
     input_responses: msgspec.Raw = msgspec.Raw(b"null")
 
 
-@dataclass(frozen=True)
-class ReadQuery:
+class ReadQuery(msgspec.Struct, frozen=True, eq=False, dict=True):
     """A query, and the parts of it that go to the MCP server as the caller wrote them.
 
     Several callers may have the same one; nobody changes it.

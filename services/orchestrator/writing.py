@@ -12,6 +12,16 @@ _PIECE_BYTES: Final = 64 * 1024
 """As much as uvicorn takes without waiting for the caller."""
 
 
+class StreamedResponse(Response):
+    """What writes itself as it goes: there is neither a body nor a length before it begins."""
+
+    def __init__(self) -> None:
+        self.status_code = 200
+        self.body = b""
+        self.background = None
+        self.raw_headers = []
+
+
 class HeldResponse(Response):
     """Writes a body piece by piece, each when the caller has taken those before it, and counts it until then.
 

@@ -147,7 +147,7 @@ class AddressGuard:
             await self._app(scope, receive, send)
             return
         if self._life.stopping.is_set():
-            send = _announcing_close(send)
+            send = announcing_close(send)
         refusal = self.refusal(scope["headers"])
         app = self._app if refusal is None else problem_response(refusal)
         await app(scope, receive, send)
@@ -185,7 +185,9 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _announcing_close(send: Send) -> Send:
+def announcing_close(send: Send) -> Send:
+    """Return what sends the same, and that the connection closes after it."""
+
     async def send_with_close(message: Message) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]

@@ -23,8 +23,11 @@ _LARGEST_HEAD_BYTES: Final = 8 * 1024
 _PATIENCE_S: Final = 1.0
 """How long a body may take to follow its head; many clients send one after the other."""
 
-Answering = Callable[[Mapping[str, Any], bytes], Awaitable[Response]]
-"""Answers one request: takes the lifespan's state and the body. It is cancelled when its caller has gone."""
+Answering = Callable[[Mapping[str, Any], bytes, Send], Awaitable[Response | None]]
+"""Answers one request; it is cancelled when its caller has gone.
+
+Takes the lifespan's state, the body, and what sends ASGI's messages to the caller. None: the answer went out by that.
+"""
 
 
 class DirectApp(ABC):
@@ -166,7 +169,9 @@ class PlainRequests(HttpToolsProtocol):
     async def _answer_directly(self, answering: Answering, body: bytes) -> None:
         cycle = self._direct
         try:
-            response = await answering(self.app_state, body)
+            response = await answering(self.app_state, body, cycle.send)
+            if response is None:
+                return
             if not cycle.write_whole(response.status_code, response.raw_headers, bytes(response.body)):
                 await response(cast("Any", cycle.scope), cast("Any", cycle.receive), cycle.send)
         finally:

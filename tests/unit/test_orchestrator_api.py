@@ -8,16 +8,18 @@ from typing import Any, cast
 import anyio
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from services.orchestrator import api, intake
+from services.orchestrator.direct_routes import DirectRoutes
 from services.orchestrator.lists import Lists
-from services.orchestrator.query_route import QueryRoute
 from services.orchestrator.state import OrchestratorState
 from services.runtime.auth.principals import ANONYMOUS, Principal
 from services.runtime.http import create_service
 from services.runtime.http_settings import Names
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.listening import bind
+from services.runtime.plain_heads import PlainHead
 from services.runtime.serving import serve
 from tests.unit.test_orchestrator_query import Gateway
 
@@ -44,7 +46,7 @@ async def serving(gateway: Gateway, authenticate: Authenticate = anybody) -> Asy
     async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
         nothing = cast("Lists", None)
         state = OrchestratorState(gateway.queries, gateway.admission, nothing, authenticate)
-        yield {"orchestrator": state, "readiness": lambda: None}
+        yield {"orchestrator": state, "mcp": None, "readiness": lambda: None}
 
     async def leave() -> None:
         """At once."""
@@ -53,7 +55,7 @@ async def serving(gateway: Gateway, authenticate: Authenticate = anybody) -> Asy
         app = create_service("Test", lifespan=lifespan, life=life, registry=gateway.registry, names=Names())
         app.include_router(api.router)
         with bind("127.0.0.1", 0) as listener:
-            route = QueryRoute(app, names=Names(), life=life, rules=None)
+            route = DirectRoutes(app, names=Names(), life=life, rules=None)
             server = asyncio.create_task(serve(route, listener, life, leave=leave, drain_s=5))
             listener.listen()
             yield listener.getsockname()[1]
@@ -99,12 +101,36 @@ async def test_a_query_passes_the_guard_of_host_and_origin(headers: dict[str, st
     assert (refused.status_code, refused.json()["code"]) == (status, code)
 
 
-async def test_a_bug_on_the_way_of_a_query_is_told_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("path", ["/v1/query", "/mcp"])
+async def test_a_bug_on_the_short_way_is_told_without_its_text(path: str, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(Gateway(), bug) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
-        answer = await http.post("/v1/query", json=QUERY)
+        answer = await http.post(path, json=QUERY)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "secret" not in answer.text
     assert "request failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "is_direct"),
+    [
+        ("POST", "/v1/query", b"", True),
+        ("POST", "/v1/query", b"a=b", True),
+        ("POST", "/mcp", b"", True),
+        ("POST", "/servers/a-b_C1/mcp", b"", True),
+        ("GET", "/mcp", b"", False),
+        ("GET", "/v1/query", b"", False),
+        ("POST", "/mcp", b"tools=search", False),
+        ("POST", "/servers/a%62/mcp", b"", False),
+        ("POST", "/servers/mcp", b"", False),
+        ("POST", "/mcp/", b"", False),
+        ("POST", "/v1/tools", b"", False),
+    ],
+)
+async def test_only_what_comes_often_goes_the_short_way(method: str, path: str, query: bytes, is_direct: bool) -> None:
+    routes = DirectRoutes(FastAPI(), names=Names(), life=Lifecycle(), rules=None)
+    for host, is_ours in ((b"localhost", True), (b"evil.example", False)):
+        answering = routes.direct(PlainHead(method, path, query, [(b"host", host)], 0))
+        assert (answering is not None) == (is_direct and is_ours)
 
 
 async def test_what_is_no_query_is_left_to_the_app() -> None:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Never
 
 from fastapi import FastAPI, HTTPException, Request, Response
+from starlette.types import Send
 
 from bus_schemas.errors import FieldError
 from services.orchestrator.context import Context
-from services.orchestrator.intake import RequestHeaders, read_json_body, refused
+from services.orchestrator.intake import RequestHeaders, check_is_json, read_json_body, refused
+from services.orchestrator.mcp.conversation import Conversation
 from services.orchestrator.mcp.directory import Directory
 from services.orchestrator.mcp.front import Front
 from services.orchestrator.state import OrchestratorState, state_of
@@ -58,6 +60,22 @@ async def _ask(request: Request, server: str | None) -> Response:
     except QueryError as error:
         return refused(state, error, request_id, received_at)
     return await front.reply(body, server, context)
+
+
+async def ask_whole(
+    state: OrchestratorState, mcp: McpState, headers: RequestHeaders, body: bytes, send: Send, *, server: str | None
+) -> Response | None:
+    """Answer a POST whose body is here; what is said before the result goes out by `send`, and the result after it."""
+    received_at, request_id = time.monotonic(), new_id()
+    try:
+        principal = await _caller(headers, state, mcp, server)
+        state.admission.check()
+        check_is_json(headers)
+    except QueryError as error:
+        return refused(state, error, request_id, received_at)
+    context = Context(request_id, principal, received_at, trace_context(headers), headers)
+    reply = await mcp.front.reply(body, server, context)
+    return await reply.run(send) if isinstance(reply, Conversation) else reply
 
 
 def _front(request: Request, mcp: McpState) -> Front:

@@ -1,10 +1,10 @@
 """Tool calls, resource reads, prompts and completions: a request of MCP → a query → its result."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from bus_schemas.queries import MAX_TIMEOUT_MS, CacheMode, Query
 from services.orchestrator.admission import Admission
@@ -28,10 +28,13 @@ _MARGIN_MS: Final = 5_000
 """What a call may take beyond its server's own time limit: that limit speaks first, also after a wait for a slot."""
 _NOT_TOLD: Final = frozenset({"progressToken", "traceparent", "tracestate"})
 """Of a caller's `_meta`: what each hop has of its own."""
+_NOTHING_ASKED: Final[Mapping[str, Any]] = {
+    name: field.get_default(call_default_factory=True, validated_data={}) for name, field in Query.model_fields.items()
+}
+"""A query's fields as they are by default, which the model would copy one by one for each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, eq=False):
     """What a request of MCP asks, in our words."""
 
     method: str
@@ -162,8 +165,8 @@ class Calls:
         """Return the query without checking again what has been checked; it is on the path of every call."""
         timeout_s = 0.0 if target.server is None else self._policy.of(target.server).timeout_s
         timeout_ms = min(MAX_TIMEOUT_MS, max(_LEAST_MS, int(timeout_s * 1000) + _MARGIN_MS))
-        wanted: dict[str, Any] = {kind: target.name, **more}
-        return Query.model_construct(server=target.server, timeout_ms=timeout_ms, **wanted)
+        wanted = {kind: target.name, "server": target.server, "timeout_ms": timeout_ms}
+        return Query.model_construct(**{**_NOTHING_ASKED, **wanted, **more})
 
 
 def continued(asked: Asked, responses: bytes, state: str | None) -> Asked:

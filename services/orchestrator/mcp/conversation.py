@@ -3,16 +3,16 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from services.orchestrator.admission import Admission
-from services.orchestrator.hanging_up import HangUp
+from services.orchestrator.hanging_up import while_connected
 from services.orchestrator.mcp.events import PING, PING_S, RAW_EVENT_HEADERS, event, send_part
-from services.orchestrator.writing import HeldResponse, write_in_pieces
+from services.orchestrator.writing import HeldResponse, StreamedResponse, write_in_pieces
 
 _MOST_UNSAID: Final = 256
 """Messages that a caller has not taken yet; of more the oldest are dropped."""
@@ -21,16 +21,15 @@ Say = Callable[[bytes], None]
 """Takes one JSON-RPC message for the caller, to go out before the result; never waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True, eq=False):
     """What ends a request: one JSON-RPC response, and how HTTP puts it where nothing was said before."""
 
     message: bytes
     status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
 
 
-class Conversation(Response):
+class Conversation(StreamedResponse):
     """Answers a request while its caller listens; when the caller hangs up, the work on it is cancelled."""
 
     def __init__(
@@ -48,53 +47,64 @@ class Conversation(Response):
         self._admission = admission
         self._takes_events = takes_events
         self._unsaid: deque[bytes] = deque(maxlen=_MOST_UNSAID)
+        self._last: bytes | None = None
+        """The event that ends a stream."""
+        self._streaming: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answering = asyncio.ensure_future(self._answering(self._say))
-        answering.add_done_callback(lambda _: self._news.set())
-        with HangUp(receive, self._news.set) as hang_up:
-            try:
-                await self._has_news(PING_S if self._takes_events else None)
-                if hang_up.has_happened:
-                    return
-                if answering.done() and not self._unsaid:
-                    answered = answering.result()
-                    headers = {"content-type": "application/json", **answered.headers}
-                    reply = HeldResponse(answered.message, answered.status, headers, self._admission)
-                    await reply(scope, receive, send)
-                else:
-                    await self._stream(answering, hang_up, send)
-            finally:
-                if hang_up.has_happened or not answering.done():
-                    answering.cancel()
-                    await asyncio.gather(answering, return_exceptions=True)
+        reply = await while_connected(receive, self.run(send))
+        if reply is not None:
+            await reply(scope, receive, send)
 
-    async def _stream(self, answering: asyncio.Future[Answered], hang_up: HangUp, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": RAW_EVENT_HEADERS})
-        while not hang_up.has_happened:
-            while self._unsaid:
-                await send_part(send, event(self._unsaid.popleft()))
-            if answering.done():
-                with self._admission.holding() as hold:
-                    last = event(answering.result().message)
-                    hold.add(len(last))
-                    await write_in_pieces(last, send)
-                return
-            if not await self._has_news(PING_S):
-                await send_part(send, PING)
+    async def run(self, send: Send) -> Response | None:
+        """Do the work, and return the reply to it; None: it went out as events, by `send`.
+
+        Raises:
+            asyncio.CancelledError: the caller has gone; so has the work.
+        """
+        self._send = send
+        silence = asyncio.get_running_loop().call_later(PING_S, self._begin) if self._takes_events else None
+        try:
+            answered = await self._answering(self._say)
+            if self._streaming is None:
+                headers = {"content-type": "application/json", **answered.headers}
+                return HeldResponse(answered.message, answered.status, headers, self._admission)
+            self._last = event(answered.message)
+            self._news.set()
+            await self._streaming
+        finally:
+            if silence is not None:
+                silence.cancel()
+            if self._streaming is not None and not self._streaming.done():
+                self._streaming.cancel()
+                await asyncio.gather(self._streaming, return_exceptions=True)
+        return None
 
     def _say(self, message: bytes) -> None:
         if self._takes_events:
             self._unsaid.append(message)
             self._news.set()
+            self._begin()
 
-    async def _has_news(self, within_s: float | None) -> bool:
-        """Wait for what there is to say, for the answer, or for the caller to hang up."""
-        try:
-            async with asyncio.timeout(within_s):
-                await self._news.wait()
-        except TimeoutError:
-            return False
-        self._news.clear()
-        return True
+    def _begin(self) -> None:
+        """Begin a stream, unless there is one: something is said, or nothing was said for long."""
+        if self._streaming is None:
+            self._streaming = asyncio.get_running_loop().create_task(self._stream(self._send))
+
+    async def _stream(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": RAW_EVENT_HEADERS})
+        while True:
+            while self._unsaid:
+                await send_part(send, event(self._unsaid.popleft()))
+            if self._last is not None:
+                with self._admission.holding() as hold:
+                    hold.add(len(self._last))
+                    await write_in_pieces(self._last, send)
+                return
+            try:
+                async with asyncio.timeout(PING_S):
+                    await self._news.wait()
+                self._news.clear()
+            except TimeoutError:
+                await send_part(send, PING)

@@ -1,6 +1,5 @@
 """JSON-RPC as callers send it: the envelope is read, what goes to a server keeps its own bytes."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -45,8 +44,7 @@ class RawParams(msgspec.Struct, rename="camel"):
     context: msgspec.Raw = msgspec.Raw(b"null")
 
 
-@dataclass(frozen=True, slots=True)
-class RpcRequest:
+class RpcRequest(msgspec.Struct, frozen=True, eq=False):
     """One request."""
 
     id: bytes
@@ -84,16 +82,14 @@ class RpcRequest:
         return value or {}
 
 
-@dataclass(frozen=True, slots=True)
-class RpcNotification:
+class RpcNotification(msgspec.Struct, frozen=True, eq=False):
     """One notification."""
 
     method: str
     params: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class RpcResponse:
+class RpcResponse(msgspec.Struct, frozen=True, eq=False):
     """A caller's answer to a request of ours."""
 
     id: Any

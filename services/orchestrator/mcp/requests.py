@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -34,8 +33,7 @@ COMPLETION: Final = "completion/complete"
 CALL_METHODS: Final = frozenset({*KINDS, COMPLETION})
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
+class Asking(msgspec.Struct, frozen=True, eq=False):
     """A request, and all that belongs to it."""
 
     request: RpcRequest

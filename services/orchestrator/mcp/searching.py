@@ -1,10 +1,10 @@
 """`?tools=search`: in place of hundreds of tools two are listed, one that finds tools and one that calls them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from services.orchestrator.catalogue import CatalogueView, Offer
 from services.orchestrator.mcp.calls import Calls

@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import msgspec
-from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from services.orchestrator.mcp.changes import LIST_KINDS, ListChanges, Listener, ListKind
@@ -18,14 +17,14 @@ from services.orchestrator.mcp.jsonrpc import (
     notification_message,
     result_message,
 )
-from services.orchestrator.writing import until_hung_up
+from services.orchestrator.writing import StreamedResponse, until_hung_up
 from services.runtime.auth.principals import Principal
 
 _ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 _FILTERS: Final[dict[str, ListKind]] = {f"{kind}ListChanged": kind for kind in LIST_KINDS}
 
 
-class ChangeStream(Response):
+class ChangeStream(StreamedResponse):
     """Tells what changes until the client hangs up or the process ends."""
 
     def __init__(
