@@ -2,8 +2,8 @@
 
 A script, run as `python -I -S process_guard.py FD`. FD is the leash: one end of a socket pair whose other end only
 the owner has, so that it closes when the owner dies, by kill -9 too. The owner writes the job as one line of JSON
-(`command`, `cwd`, `env`, `log_path`, `log_bytes`, `pipes_stdout`), and later perhaps `stop <seconds>`. The guard
-answers `started <pid>` or `failed <errno>`. Nothing about the command is in the guard's arguments or environment.
+(`command`, `cwd`, `env`, `log_path`, `log_bytes`, `pipes_stdout`, `may_interrupt`), and later perhaps `stop <seconds>`.
+The guard answers `started <pid>` or `failed <errno>`. Nothing about the command is in its arguments or environment.
 
 The command has the guard's stdin and, with `pipes_stdout`, its stdout: no byte passes through the guard. What it
 writes elsewhere goes to the log file, which is bounded by rotation. When the command ends, the guard kills what
@@ -240,6 +240,9 @@ def _become(job: dict[str, Any], *, guard: int, output: int, report: int, tripwi
         os.dup2(output, 2)
         if job["cwd"] is not None:
             os.chdir(job["cwd"])
+        if job["may_interrupt"] and os.sched_getscheduler(0) == os.SCHED_BATCH:
+            with contextlib.suppress(OSError):
+                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         os.execvpe(job["command"][0], job["command"], job["env"])  # noqa: S606
     except OSError as error:
         os.write(report, b"%d" % (error.errno or errno.EIO))

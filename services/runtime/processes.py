@@ -78,6 +78,7 @@ async def guarded_process(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     pipes: bool = False,
+    may_interrupt: bool = True,
     log_path: Path | None = None,
     log_bytes: int = LOG_BYTES,
     stop_grace_s: float = DEFAULT_GRACE_S,
@@ -89,6 +90,7 @@ async def guarded_process(
         cwd: where it runs; by default where we do.
         env: its whole environment; by default `child_environment({})`.
         pipes: whether its stdin and stdout are pipes to us; else stdin is empty and stdout goes to the log.
+        may_interrupt: whether the kernel schedules it as ever, although we prefer batches; see `scheduling`.
         log_path: takes its stderr, mode 0600; without it stderr is dropped.
         log_bytes: at this size the log is moved to `<log_path>.1`, over the one before.
         stop_grace_s: between SIGTERM and SIGKILL when the context closes, in seconds.
@@ -103,6 +105,7 @@ async def guarded_process(
         "log_path": None if log_path is None else str(log_path),
         "log_bytes": log_bytes,
         "pipes_stdout": pipes,
+        "may_interrupt": may_interrupt,
     }
     async with contextlib.AsyncExitStack() as stack:
         guard, ours = _start_guard(pipes=pipes)

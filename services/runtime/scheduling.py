@@ -12,8 +12,9 @@ import os
 
 
 def prefer_batches() -> None:
-    """Interrupt nobody who runs; called once, when a process starts. What it starts itself is scheduled like it.
+    """Interrupt nobody who runs; called once, when a process starts.
 
+    What it starts is scheduled like it, but for MCP servers: all calls wait for theirs, which should not wait for us.
     A policy that the operator has chosen stays as it is, as does one that the system does not let us change.
     """
     if os.sched_getscheduler(0) == os.SCHED_OTHER:

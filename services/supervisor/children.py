@@ -58,14 +58,17 @@ async def guarded_child(
     log_path: Path,
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    may_interrupt: bool = True,
 ) -> AsyncIterator[Child]:
-    """Run a program of others, with everything that it starts; its output goes to `log_path`.
+    """Run a program of others, with everything that it starts; its output goes to `log_path`. See `guarded_process`.
 
     Raises:
         ChildStartError: it could not be started.
     """
     try:
-        async with guarded_process(command, cwd=cwd, env=environment, log_path=log_path) as process:
+        async with guarded_process(
+            command, cwd=cwd, env=environment, log_path=log_path, may_interrupt=may_interrupt
+        ) as process:
             yield _GuardedChild(process)
     except ProcessStartError as error:
         raise ChildStartError(str(error)) from error

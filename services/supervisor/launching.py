@@ -58,7 +58,7 @@ class Launcher:
         """Return what starts our own NATS or Valkey."""
         environment = child_environment(embedded.variables)
         log_path = self._folder.logs / f"{embedded.name}.log"
-        return lambda: guarded_child(embedded.command, environment=environment, log_path=log_path)
+        return lambda: guarded_child(embedded.command, environment=environment, log_path=log_path, may_interrupt=False)
 
     def server(self, name: str, connection: Connection) -> StartChild:
         """Return what starts the MCP server `name`."""

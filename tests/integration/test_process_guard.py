@@ -105,6 +105,35 @@ async def test_a_command_speaks_over_its_pipes() -> None:
             assert await process.wait() == 0
 
 
+POLICY = """
+import asyncio, sys
+from services.runtime.processes import guarded_process
+async def main():
+    tell = [sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"]
+    async with guarded_process(tell, pipes=True, may_interrupt=sys.argv[1] == "True") as process:
+        print((await process.stdout.readline()).decode().strip(), flush=True)
+        await process.wait()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("ours", "may_interrupt", "its"),
+    [
+        ("--batch", True, os.SCHED_OTHER),
+        ("--batch", False, os.SCHED_BATCH),
+        ("--other", True, os.SCHED_OTHER),
+        ("--idle", True, os.SCHED_IDLE),  # an operator's choice
+    ],
+)
+async def test_a_command_is_scheduled_as_ever_although_we_prefer_batches(
+    ours: str, may_interrupt: bool, its: int
+) -> None:
+    owner = ["chrt", ours, "0", sys.executable, "-c", POLICY, str(may_interrupt)]
+    told = await anyio.run_process(owner, cwd=ROOT)
+    assert int(told.stdout) == its
+
+
 @pytest.mark.parametrize(("script", "status"), [("exit 7", 7), ("kill -9 $$", 137)])
 async def test_the_status_of_the_command_is_told(script: str, status: int) -> None:
     async with guarded_process(["sh", "-c", script]) as process:
