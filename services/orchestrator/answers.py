@@ -118,6 +118,7 @@ class Answers:
                             attempt=course.attempts,
                             principal=context.principal.id,
                             deadline=course.deadline,
+                            is_of_tool=read.query.tool is not None,
                             traceparent=span.trace.traceparent,
                             tracestate=span.trace.tracestate,
                             forwarded=forwarded,
@@ -143,7 +144,7 @@ class Answers:
 
         with self._admission.at(version.server):
             question = Question(read, version, context.principal, forwarded)
-            return await self._cache.answer(question, course, self._counting(version, read.query, call))
+            return await self._cache.answer(question, course, self._counting(version, call))
 
     async def recall(self, version: LiveVersion, read: ReadQuery, context: Context, course: Course) -> Outcome | None:
         """Return the answer that is kept of a version that cannot be called now; None: there is no fresh one."""

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from bus_schemas.inboxes import bulk_instance
 from services.orchestrator.admission import Admission
 from services.orchestrator.answers import Answers
-from services.orchestrator.api import router as direct_routesr
+from services.orchestrator.api import router as query_router
 from services.orchestrator.attempts import Attempts
 from services.orchestrator.breaker.board import Board
 from services.orchestrator.breaker.events import sharing_breakers
@@ -205,7 +205,7 @@ def create_app(settings: OrchestratorSettings, life: Lifecycle) -> DirectRoutes:
 
 def _add_routes(app: FastAPI, rules: TokenRules | None) -> None:
     add_mcp(app)
-    for router in (direct_routesr, tools_router):
+    for router in (query_router, tools_router):
         app.include_router(router)
     if rules is not None:
         app.include_router(metadata_routes(rules))

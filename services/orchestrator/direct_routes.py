@@ -1,7 +1,6 @@
 """The requests of which there are many, on their short way: ahead of ASGI and FastAPI, which take longer than we do."""
 
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -12,9 +11,9 @@ from starlette.types import Receive, Scope, Send
 from services.orchestrator import api
 from services.orchestrator.intake import RequestHeaders
 from services.orchestrator.mcp import api as mcp_api
-from services.orchestrator.protected_resource import Challenges
+from services.orchestrator.protected_resource import FOR_MCP_CLIENTS, Challenges
 from services.runtime.auth.tokens import TokenRules
-from services.runtime.errors import InternalError
+from services.runtime.errors import InternalError, QueryError
 from services.runtime.http import AddressGuard, announcing_close, problem_response
 from services.runtime.http_settings import Names
 from services.runtime.lifecycle import Lifecycle
@@ -23,7 +22,8 @@ from services.runtime.plain_requests import Answering, DirectApp
 
 log = logging.getLogger(__name__)
 
-_MCP: Final = re.compile(r"/mcp|/servers/([A-Za-z0-9_-]{1,64})/mcp")
+_SUBSCRIPTION: Final = (b"mcp-method", b"subscriptions/listen")
+"""The header of a stream that goes on for hours; of whoever asks for one without it, it is refused."""
 
 State = Mapping[str, Any]
 _Ask = Callable[[State, RequestHeaders, bytes, Send], Awaitable[Response | None]]
@@ -55,6 +55,8 @@ class DirectRoutes(DirectApp):
                 send = announcing_close(send)
             try:
                 response = await ask(state, headers, body, send)
+            except QueryError as error:
+                response = problem_response(error)
             except Exception:
                 log.exception("request failed")
                 response = problem_response(InternalError())
@@ -76,8 +78,10 @@ def _route(head: PlainHead) -> _Ask | None:
         return None
     if head.path == "/v1/query":
         return _query
-    found = None if head.query else _MCP.fullmatch(head.path)
-    return None if found is None else partial(_mcp, found[1])
+    found = FOR_MCP_CLIENTS.fullmatch(head.path)
+    if found is None or head.query or _SUBSCRIPTION in head.headers:
+        return None
+    return partial(_mcp, found[1])
 
 
 async def _query(state: State, headers: RequestHeaders, body: bytes, _: Send) -> Response:

@@ -59,6 +59,8 @@ class Call(msgspec.Struct, frozen=True, eq=False):
     principal: str
     deadline: float
     """By time.monotonic()."""
+    is_of_tool: bool = False
+    """Whether the result may say `isError`."""
     traceparent: str | None = None
     tracestate: str | None = None
     forwarded: Mapping[str, str] = {}
@@ -262,12 +264,12 @@ def _read(flight: _Flight, assembly: Assembly, reply: BusMessage) -> Outcome | N
     headers = reply.headers or {}
     match headers.get(envelope.KIND):
         case Kind.RESULT:
-            return _finished(ResultHeaders.decode(headers), reply.data)
+            return _finished(flight.call, ResultHeaders.decode(headers), reply.data)
         case Kind.CHUNK:
             part = ChunkHeaders.decode(headers)
             flight.hold.add(len(reply.data))
             result = assembly.add(part, reply.data)
-            return None if result is None else _finished(part.told, result)
+            return None if result is None else _finished(flight.call, part.told, result)
         case Kind.ERROR:
             told = ErrorHeaders.decode(headers)
             flight.holder = told.instance or flight.holder
@@ -285,8 +287,8 @@ def _read(flight: _Flight, assembly: Assembly, reply: BusMessage) -> Outcome | N
     return None
 
 
-def _finished(told: ResultHeaders, result: bytes) -> Outcome:
-    return Outcome(result, told.instance, told.upstream_us, told.queue_us, is_tool_error(result))
+def _finished(call: Call, told: ResultHeaders, result: bytes) -> Outcome:
+    return Outcome(result, told.instance, told.upstream_us, told.queue_us, call.is_of_tool and is_tool_error(result))
 
 
 def _error(told: ErrorHeaders, mcp_error: bytes) -> QueryError:

@@ -17,7 +17,8 @@ from services.runtime.auth.tokens import TokenRules, looks_like_token
 from services.runtime.openapi import problems
 
 WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
-_FOR_MCP_CLIENTS: Final = re.compile(r"/mcp|/servers/[A-Za-z0-9_-]{1,64}/mcp")
+FOR_MCP_CLIENTS: Final = re.compile(r"/mcp|/servers/([A-Za-z0-9_-]{1,64})/mcp")
+"""The paths of MCP's endpoints; of one server's, with its name."""
 _ERRORS: Final = problems(ErrorCode.FORBIDDEN, ErrorCode.MISDIRECTED_REQUEST)
 
 
@@ -92,7 +93,7 @@ class Challenges:
             headers["www-authenticate"] = self._challenge(path, status, has_token=has_token)
 
     def _challenge(self, path: str, status: int, *, has_token: bool) -> str:
-        place = path if _FOR_MCP_CLIENTS.fullmatch(path) else ""
+        place = path if FOR_MCP_CLIENTS.fullmatch(path) else ""
         parts = ['realm="busbar"', f'resource_metadata="{self._rules.resource}{WELL_KNOWN}{place}"']
         if has_token:
             parts.append('error="invalid_token"' if status == 401 else 'error="insufficient_scope"')

@@ -241,8 +241,7 @@ class QueryService:
             outcome = replace(outcome, upstream_us=0, queue_us=0)  # another query's, which may have begun long before
         total_s = time.monotonic() - context.received_at
         self._observer.answered(outcome, total_s)
-        has_tool_error = read.query.tool is not None and outcome.says_error
-        return live, outcome, TOOL_ERROR if has_tool_error else None, total_s
+        return live, outcome, TOOL_ERROR if outcome.says_error else None, total_s
 
     async def _ask_or_stand_in(self, read: ReadQuery, context: Context, course: Course) -> tuple[LiveVersion, Outcome]:
         """Ask; where nobody can answer, an old answer may stand in. Source: RFC 5861, section 4."""

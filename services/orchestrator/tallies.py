@@ -9,7 +9,6 @@ from typing import Final
 
 from bus_schemas.errors import ERRORS
 from bus_schemas.latencies import latency_bucket
-from bus_schemas.queries import Query
 from bus_schemas.replicas import VersionCounts
 from services.orchestrator.catalogue import CatalogueView, LiveVersion
 from services.orchestrator.dispatch import Outcome
@@ -20,10 +19,10 @@ _MOST_TOLD: Final = 64
 """Versions in a heartbeat; whatever lives, it stays small."""
 
 Calling = Callable[[], Awaitable[Outcome]]
-Counting = Callable[[LiveVersion, Query, Calling], Calling]
+Counting = Callable[[LiveVersion, Calling], Calling]
 
 
-def uncounted(_version: LiveVersion, _query: Query, call: Calling) -> Calling:
+def uncounted(_version: LiveVersion, call: Calling) -> Calling:
     """Return `call` as it is."""
     return call
 
@@ -50,7 +49,7 @@ class VersionTallies:
         self._tallies: dict[tuple[str, str], _Tally] = {}
         self._calls = 0
 
-    def counting(self, version: LiveVersion, query: Query, call: Calling) -> Calling:
+    def counting(self, version: LiveVersion, call: Calling) -> Calling:
         """Return `call`, counted: however many workers it asks, it is one request.
 
         A call that no worker took, or that its caller gave up, says nothing of the version.
@@ -73,7 +72,7 @@ class VersionTallies:
                 self._count(tally, began_at, is_error=ERRORS[error.code].status >= 500)
                 raise
             else:
-                self._count(tally, began_at, is_error=query.tool is not None and outcome.says_error)
+                self._count(tally, began_at, is_error=outcome.says_error)
                 return outcome
             finally:
                 del tally.in_flight[number]

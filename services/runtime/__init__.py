@@ -22,6 +22,8 @@ serving     the HTTP server, and its stop
 plain_requests  uvicorn's protocol, with a short way for plain, small, whole requests → plain_heads, short_cycle
 gathered_writes  what one turn of the event loop writes goes out back to back
 process     the main function of every process
+scheduling  how the kernel shares the processors between us and others
+memory      memory of large results goes back to the system
 http_process  the main function of every HTTP service → process, serving
 left_out    libraries are imported without their parts that are not used
 lifecycle   supervised tasks, signals, the end of a process

@@ -170,14 +170,16 @@ class PlainRequests(HttpToolsProtocol):
         cycle = self._direct
         try:
             response = await answering(self.app_state, body, cycle.send)
-            if response is None:
+            if response is None or cycle.response_started:
                 return
             if not cycle.write_whole(response.status_code, response.raw_headers, bytes(response.body)):
                 await response(cast("Any", cycle.scope), cast("Any", cycle.receive), cycle.send)
         finally:
-            self._task = None  # one that was cancelled has our frames, and they the answer
-            if not cycle.response_complete:
-                self.transport.close()  # cut off: by a bug, or by the end of the drain
+            # An answer that another task has ended may have been followed by the next request.
+            if self._task is asyncio.current_task():
+                self._task = None  # one that was cancelled has our frames, and they the answer
+                if not cycle.response_complete:
+                    self.transport.close()  # cut off: by a bug, or by the end of the drain
 
     def _let_go(self) -> bytes:
         """Return what was held back."""

@@ -240,8 +240,8 @@ def _become(job: dict[str, Any], *, guard: int, output: int, report: int, tripwi
         os.dup2(output, 2)
         if job["cwd"] is not None:
             os.chdir(job["cwd"])
-        if job["may_interrupt"] and os.sched_getscheduler(0) == os.SCHED_BATCH:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if job["may_interrupt"] and os.sched_getscheduler(0) == os.SCHED_BATCH:
                 os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         os.execvpe(job["command"][0], job["command"], job["env"])  # noqa: S606
     except OSError as error:

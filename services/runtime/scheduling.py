@@ -17,6 +17,6 @@ def prefer_batches() -> None:
     What it starts is scheduled like it, but for MCP servers: all calls wait for theirs, which should not wait for us.
     A policy that the operator has chosen stays as it is, as does one that the system does not let us change.
     """
-    if os.sched_getscheduler(0) == os.SCHED_OTHER:
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -32,8 +32,9 @@ _OUTERMOST: Final = ("/__main__.py", "/http_process.py", "/process.py")
 _LAYERS: Final[Mapping[str, Sequence[str]]] = {
     "HTTP: request and answer": (
         *("services/runtime/plain_", "services/runtime/short_cycle", "services/runtime/gathered_writes", "uvicorn/"),
-        *("services/orchestrator/query_route", "services/orchestrator/api", "services/orchestrator/intake"),
-        *("services/orchestrator/writing", "services/runtime/http", "services/runtime/ids"),
+        *("services/orchestrator/direct_routes", "services/orchestrator/api", "services/orchestrator/intake"),
+        *("services/orchestrator/writing", "services/orchestrator/hanging_up", "services/runtime/http"),
+        "services/runtime/ids",
     ),
     "who asks, and their rights": ("services/runtime/auth/", "services/orchestrator/limits"),
     "reading the query": ("services/orchestrator/reading", "services/runtime/i_json", "bus_schemas/queries"),

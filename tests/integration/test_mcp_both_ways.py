@@ -64,7 +64,6 @@ def call(name: str, arguments: dict[str, Any], **more: Any) -> bytes:
     [
         ("/mcp", call("sdk__echo", {"value": "ä"}), HEADERS, 200),
         ("/servers/sdk/mcp", call("echo", {"value": 1}), HEADERS, 200),
-        ("/mcp?tools=all", call("sdk__echo", {"value": 1}), HEADERS, 200),
         ("/mcp", call("sdk__climb", {"to": 0}, _meta={"progressToken": 7}), HEADERS, 200),
         ("/mcp", call("sdk__nothing", {}), HEADERS, 200),
         ("/mcp", request("tools/list"), HEADERS, 200),
@@ -75,10 +74,7 @@ def call(name: str, arguments: dict[str, Any], **more: Any) -> bytes:
         ("/mcp", b"{", HEADERS, 400),
         ("/mcp", request("ping"), {**HEADERS, "mcp-session-id": "forged"}, 404),
         ("/mcp", request("ping"), {**HEADERS, "content-type": "text/plain"}, 415),
-        ("/mcp", request("ping"), {**HEADERS, "host": "evil.example"}, 421),
-        ("/mcp", request("ping"), {**HEADERS, "origin": "http://evil.example"}, 403),
         ("/servers/nobody/mcp", request("ping"), HEADERS, 404),
-        ("/servers/s%64k/mcp", request("ping"), HEADERS, 200),
         ("/mcp", request("server/discover"), {**HEADERS, "mcp-protocol-version": "2026-07-28"}, 400),
     ],
 )

@@ -1,7 +1,9 @@
 """Replies that go on: JSON where nothing is said before the result, events where something is, and an end for all."""
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -155,6 +157,48 @@ async def test_who_hangs_up_cancels_the_work(says: bool) -> None:
             caller.hung_up.set()
     assert was_cancelled.is_set()
     assert not caller.is_over
+
+
+async def test_who_hangs_up_during_a_stream_leaves_nothing_in_memory() -> None:
+    async def answering(say: Say) -> Answered:
+        say(SAID)
+        await asyncio.Event().wait()
+        return Answered(RESULT)
+
+    caller = Caller()
+    reply = Conversation(answering, admission(), takes_events=True)
+    left = weakref.ref(reply)
+    task = asyncio.ensure_future(reply({}, caller.receive, caller.send))
+    del reply
+    gc.disable()
+    try:
+        with anyio.fail_after(10):
+            await until(lambda: SAID in caller.body)
+            caller.hung_up.set()
+            await task
+            del task
+            await until(lambda: left() is None)
+    finally:
+        gc.enable()
+
+
+async def test_the_result_that_ends_a_stream_is_held_until_its_caller_has_taken_it() -> None:
+    held = admission()
+    takes = asyncio.Event()
+
+    async def answering(say: Say) -> Answered:
+        say(SAID)
+        return Answered(RESULT)
+
+    async def send(_: Message) -> None:
+        await takes.wait()
+
+    async with asyncio.TaskGroup() as group:
+        reply = Conversation(answering, held, takes_events=True)
+        group.create_task(reply({}, Caller().receive, send))
+        await until(lambda: held.held_bytes > len(RESULT))
+        takes.set()
+    assert held.held_bytes == 0
 
 
 async def test_of_what_a_caller_does_not_take_the_oldest_is_dropped() -> None:

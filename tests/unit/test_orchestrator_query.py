@@ -69,7 +69,7 @@ class Workers:
         self.calls.append(call)
         if (error := self.fate(call)) is not None:
             raise error
-        return Outcome(self.result, "i1", 1000, 10, is_tool_error(self.result))
+        return Outcome(self.result, "i1", 1000, 10, call.is_of_tool and is_tool_error(self.result))
 
     @property
     def asked(self) -> list[tuple[str, str]]:
@@ -300,6 +300,8 @@ async def test_a_tool_error_is_counted_as_one_and_answered_as_a_success() -> Non
     await gateway.announced.join("a", tools=[_TOOL])
     gateway.workers.result = b'{"content":[],"isError":true}'
     assert (await gateway.ask(server="a", tool="t")).status == 200
+    assert gateway.errors("a", "tool_error") == 1
+    assert (await gateway.ask(server="a", resource="x:y")).status == 200  # a resource may hold what it likes
     assert gateway.errors("a", "tool_error") == 1
 
 

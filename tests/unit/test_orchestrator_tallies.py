@@ -7,7 +7,6 @@ import anyio
 import pytest
 
 from bus_schemas.latencies import latency_bucket
-from bus_schemas.queries import Query
 from bus_schemas.replicas import VersionCounts
 from services.orchestrator.catalogue import CatalogueView
 from services.orchestrator.dispatch import Outcome
@@ -27,8 +26,6 @@ from tests.support.clock import Clock
 
 pytestmark = pytest.mark.anyio
 
-TOOL = Query(server="a", tool="record")
-PROMPT = Query(server="a", prompt="describe")
 WELL = Outcome(b'{"content":[],"isError":false}', "i1", 1, 1)
 TOOL_ERROR = Outcome(b'{"content":[],"isError":true}', "i1", 1, 1, says_error=True)
 
@@ -44,7 +41,7 @@ class Counted:
         self.tallies = VersionTallies(self.catalogue, self.words, self.clock)
 
     async def call(
-        self, ending: Outcome | QueryError, *, version: str = "1.0.0", query: Query = TOOL, seconds: float = 0.01
+        self, ending: Outcome | QueryError, *, version: str = "1.0.0", seconds: float = 0.01
     ) -> Outcome | QueryError:
         """Make one call that takes so long and ends so; return what became of it."""
 
@@ -55,7 +52,7 @@ class Counted:
             return ending
 
         try:
-            return await self._counting(version, query, call)()
+            return await self._counting(version, call)()
         except QueryError as error:
             return error
 
@@ -63,12 +60,10 @@ class Counted:
         """What the heartbeat would say of a version."""
         return next((counts for counts in self.tallies.told() if counts.version == version), None)
 
-    def _counting(
-        self, version: str, query: Query, call: Callable[[], Awaitable[Outcome]]
-    ) -> Callable[[], Awaitable[Outcome]]:
+    def _counting(self, version: str, call: Callable[[], Awaitable[Outcome]]) -> Callable[[], Awaitable[Outcome]]:
         live = self.catalogue.live("a")
         assert live is not None
-        return self.tallies.counting(live.versions[version], query, call)
+        return self.tallies.counting(live.versions[version], call)
 
 
 @pytest.fixture
@@ -93,23 +88,23 @@ async def test_requests_errors_and_times_are_counted_by_version(counted: Counted
 
 
 @pytest.mark.parametrize(
-    ("ending", "query", "requests", "errors"),
+    ("ending", "requests", "errors"),
     [
-        (TOOL_ERROR, TOOL, 1, 1),
-        (TOOL_ERROR, PROMPT, 1, 0),
-        (UpstreamError(), TOOL, 1, 1),
-        (DeadlineExceededError(), TOOL, 1, 1),
-        (UpstreamRefusedError(), TOOL, 1, 1),
-        (OverloadedError(), TOOL, 1, 1),
-        (NoWorkerError(), TOOL, 0, 0),
-        (CircuitOpenError(), TOOL, 0, 0),
+        (TOOL_ERROR, 1, 1),
+        (WELL, 1, 0),
+        (UpstreamError(), 1, 1),
+        (DeadlineExceededError(), 1, 1),
+        (UpstreamRefusedError(), 1, 1),
+        (OverloadedError(), 1, 1),
+        (NoWorkerError(), 0, 0),
+        (CircuitOpenError(), 0, 0),
     ],
     ids=lambda value: type(value).__name__,
 )
 async def test_what_counts_as_an_error(
-    counted: Counted, ending: Outcome | QueryError, query: Query, requests: int, errors: int
+    counted: Counted, ending: Outcome | QueryError, requests: int, errors: int
 ) -> None:
-    assert await counted.call(ending, query=query) is ending
+    assert await counted.call(ending) is ending
     told = counted.told()
     assert told is not None
     assert (told.requests, told.errors) == (requests, errors)
@@ -125,7 +120,7 @@ async def test_a_call_in_flight_counts_by_its_age_and_one_given_up_not_at_all(co
         await anyio.sleep_forever()
         raise AssertionError
 
-    call = asyncio.ensure_future(counted.tallies.counting(live.versions["1.0.0"], TOOL, hang)())
+    call = asyncio.ensure_future(counted.tallies.counting(live.versions["1.0.0"], hang)())
     await begun.wait()
     counted.clock.now += 3
     told = counted.told()
@@ -160,7 +155,7 @@ async def test_a_heartbeat_stays_small_and_rollouts_come_first_then_servers_with
         async def call() -> Outcome:
             return WELL
 
-        await counted.tallies.counting(live.versions["1.0.0"], TOOL, call)()
+        await counted.tallies.counting(live.versions["1.0.0"], call)()
     counted.words.take(counted.words.next("s99", {"1.0.0": 100}, under_way=True, by="x"))
     told = counted.tallies.told()
     assert len(told) == 64

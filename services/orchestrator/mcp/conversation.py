@@ -51,6 +51,8 @@ class Conversation(StreamedResponse):
         """The event that ends a stream."""
         self._streaming: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
+        self._send: Send
+        """To the caller; there while the work is done."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reply = await while_connected(receive, self.run(send))
@@ -71,14 +73,18 @@ class Conversation(StreamedResponse):
                 headers = {"content-type": "application/json", **answered.headers}
                 return HeldResponse(answered.message, answered.status, headers, self._admission)
             self._last = event(answered.message)
-            self._news.set()
-            await self._streaming
+            del answered
+            with self._admission.holding() as hold:
+                hold.add(len(self._last))
+                self._news.set()
+                await self._streaming
         finally:
             if silence is not None:
                 silence.cancel()
-            if self._streaming is not None and not self._streaming.done():
-                self._streaming.cancel()
-                await asyncio.gather(self._streaming, return_exceptions=True)
+            streaming, self._streaming = self._streaming, None  # one that was cancelled has our frames
+            if streaming is not None and not streaming.done():
+                streaming.cancel()
+                await asyncio.gather(streaming, return_exceptions=True)
         return None
 
     def _say(self, message: bytes) -> None:
@@ -98,9 +104,7 @@ class Conversation(StreamedResponse):
             while self._unsaid:
                 await send_part(send, event(self._unsaid.popleft()))
             if self._last is not None:
-                with self._admission.holding() as hold:
-                    hold.add(len(self._last))
-                    await write_in_pieces(self._last, send)
+                await write_in_pieces(self._last, send)
                 return
             try:
                 async with asyncio.timeout(PING_S):
