@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.fleet import Fleet, fleet, python_server
+from tests.support.fleet import fleet, python_server
 from tests.support.mcp_wire import ACCEPT, VERSION
 from tests.support.waiting import until
 
@@ -22,8 +22,7 @@ JSON_ONLY = {**HEADERS, "accept": "application/json"}
 class Ground:
     """A fleet in front of one server that writes down what happens to it."""
 
-    def __init__(self, running: Fleet, events: Path, http: httpx.AsyncClient) -> None:
-        self.running = running
+    def __init__(self, events: Path, http: httpx.AsyncClient) -> None:
         self.events = events
         self.http = http
 
@@ -48,7 +47,7 @@ async def ground(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Grou
         fleet({"sdk": python_server(SDK, "--events", str(events), era="modern")}) as running,
         httpx.AsyncClient(base_url=running.urls[0], timeout=20, trust_env=False) as http,
     ):
-        yield Ground(running, events, http)
+        yield Ground(events, http)
 
 
 def request(method: str, **params: Any) -> bytes:
